@@ -1,0 +1,1 @@
+"""From the files of the runs to tables, findings, figures and documents."""
