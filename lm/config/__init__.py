@@ -1,0 +1,1 @@
+"""params.yaml, validated and resolved into one configuration a run."""

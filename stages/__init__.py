@@ -1,0 +1,1 @@
+"""One thin script a stage: parse arguments, call the library, write outputs."""
