@@ -72,7 +72,6 @@ class ComputeConfig(Strict):
     precision: Precision
     threads: PositiveInt
     compile: bool = False
-    checkpoint_minutes: PositiveFloat
 
 
 class RunConfig(Strict):

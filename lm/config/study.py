@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from lm.config.run import (
     Architecture,
@@ -80,7 +80,6 @@ class Study(Strict):
     device: Device
     threads: PositiveInt
     compile: bool
-    checkpoint_minutes: PositiveFloat
     experiments: Annotated[dict[str, Experiment], Field(min_length=1)]
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     optimizers: dict[OptimizerName, OptimizerSettings]
@@ -115,7 +114,6 @@ class Study(Strict):
                 precision=scale.precision,
                 threads=self.threads,
                 compile=self.compile,
-                checkpoint_minutes=self.checkpoint_minutes,
             ),
         )
 
@@ -140,7 +138,7 @@ def load_study(path: Path = PARAMS) -> Study:
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        raise StudyError(f"{path}: {_explain(error.errors()[0], content)}") from None
+        raise StudyError(f"{path}: {_explain(error)}") from None
     _check_references(study, path)
     return study
 
@@ -160,17 +158,19 @@ def _check_references(study: Study, path: Path) -> None:
                 f"{path}: experiments.{name}: optimizer '{optimizer}' has no settings; "
                 f"optimizers has: {', '.join(study.optimizers)}"
             )
-        key = (experiment.model, experiment.layers, experiment.optimizer)
+        key = (experiment.model, experiment.layers, optimizer)
         if key in seen:
             raise StudyError(
                 f"{path}: experiments.{name}: the same configuration as experiments.{seen[key]} "
-                f"({experiment.model}, {experiment.layers} layers, {experiment.optimizer or 'optim'})"
+                f"({experiment.model}, layers {experiment.layers}, {optimizer})"
             )
         seen[key] = name
 
 
-def _explain(problem: dict[str, Any], content: dict) -> str:
+def _explain(error: ValidationError) -> str:
     """One of pydantic's errors as a line: the key, the value, what is allowed."""
+    # a misspelled key is also a missing one: the misspelling is what helps
+    problem: dict[str, Any] = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     location = [str(part) for part in problem["loc"] if part != "[key]"]
     key, kind, value = ".".join(location), problem["type"], problem.get("input")
     if kind == "extra_forbidden":

@@ -1,0 +1,58 @@
+"""Token arrays on disk, their card, and the unigram baseline.
+
+The unigram perplexity is the line below which a model has learned context: any model that only knows how often
+each token occurs can reach it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from lm.corpus.documents import SPLITS, Document, count
+from lm.corpus.tokenizer import BOUNDARY
+
+
+def select_share(documents: Sequence[Document], share: float) -> list[Document]:
+    """About ``share`` of the documents, spread evenly over the list, so that no period is left out; at least one."""
+    keep = max(1, round(share * len(documents)))
+    return [documents[(2 * i + 1) * len(documents) // (2 * keep)] for i in range(keep)]
+
+
+def encode(tokenizer: Tokenizer, documents: Sequence[Document]) -> np.ndarray:
+    """The documents' ids, each followed by the boundary: shape (tokens,), the smallest unsigned type that holds them."""
+    boundary = tokenizer.token_to_id(BOUNDARY)
+    dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
+    encodings = tokenizer.encode_batch([document.text for document in documents])
+    return np.array([token for encoding in encodings for token in (*encoding.ids, boundary)], dtype=dtype)
+
+
+def unigram_perplexity(counts: np.ndarray, targets: np.ndarray) -> float:
+    """Perplexity of ``targets`` under the add-1/2 unigram model with training ``counts`` (vocabulary,)."""
+    probabilities = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+    return float(np.exp(-np.log(probabilities[targets]).mean()))
+
+
+def write_tokens(
+    tokens: dict[str, np.ndarray], texts: dict[str, list[str]], vocabulary: int, folder: Path, source: dict
+) -> None:
+    """Write ``{split}.npy`` and ``card.json``.
+
+    A token is predicted when another stands before it, so a split of n tokens has n − 1 predicted ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = np.bincount(tokens["train"], minlength=vocabulary)
+    card = {**source, "vocabulary": vocabulary, "splits": {}}
+    for split in SPLITS:
+        np.save(folder / f"{split}.npy", tokens[split])
+        card["splits"][split] = {
+            "tokens": len(tokens[split]),
+            "predicted_tokens": len(tokens[split]) - 1,
+            **count(iter(texts[split])),
+            "unigram_perplexity": unigram_perplexity(counts, tokens[split][1:]),
+        }
+    (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,24 @@
+"""Load the corpus that params.yaml names and write its documents by split, with a card of counts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lm.config.study import PARAMS, load_study
+from lm.corpus.documents import write_corpus
+from lm.corpus.sources import load_corpus
+from lm.errors import reported
+
+
+@reported
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.corpus", description=__doc__)
+    parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("data/corpus"), help="folder to write (default: %(default)s)")
+    arguments = parser.parse_args()
+    write_corpus(load_corpus(load_study(arguments.params).corpus), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
