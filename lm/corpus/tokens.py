@@ -6,6 +6,7 @@ each token occurs can reach it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,11 +49,13 @@ def write_tokens(
     counts = np.bincount(tokens["train"], minlength=vocabulary)
     card = {**source, "vocabulary": vocabulary, "splits": {}}
     for split in SPLITS:
-        np.save(folder / f"{split}.npy", tokens[split])
+        path = folder / f"{split}.npy"
+        np.save(path, tokens[split])
         card["splits"][split] = {
             "tokens": len(tokens[split]),
             "predicted_tokens": len(tokens[split]) - 1,
             **count(iter(texts[split])),
             "unigram_perplexity": unigram_perplexity(counts, tokens[split][1:]),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
     (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
