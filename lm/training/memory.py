@@ -1,0 +1,120 @@
+"""Memory of a run: what was measured, and what its shapes say it should be.
+
+A run is a process of its own, so its peak is its own. On a CPU the measure is the resident set; on CUDA it is
+the allocator's, with NVML's used memory beside it, which is what the reference study recorded.
+"""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pynvml
+import torch
+from torch import nn
+
+from lm.config.run import RunConfig
+from lm.training.hardware import Compute
+from lm.training.loss import chunk_rows
+
+_MIB = 2**20
+
+
+class MemoryMeter:
+    """Samples memory while a run goes on. Make it before the model, to know the level that is not the model's."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._process = psutil.Process()
+        self.baseline = self._process.memory_info().rss
+        self.samples: list[int] = []
+        self.nvml_samples: list[int] = []
+        self._nvml = _nvml_handle(device) if device.type == "cuda" else None
+        if device.type == "cpu":
+            with suppress(OSError):
+                # the kernel's high-water mark is set back, so that the imports' peak is not taken for the run's
+                Path("/proc/self/clear_refs").write_text("5")
+
+    def sample(self) -> None:
+        """Take the level now: between steps, a few times a second at most."""
+        cuda = self.device.type == "cuda"
+        self.samples.append(torch.cuda.memory_allocated(self.device) if cuda else self._process.memory_info().rss)
+
+    def sample_nvml(self) -> None:
+        """Take NVML's used memory, where the study did: before training and after validation of an epoch."""
+        if self._nvml is not None:
+            self.nvml_samples.append(pynvml.nvmlDeviceGetMemoryInfo(self._nvml).used)
+
+    def report(self) -> dict[str, float | str | None]:
+        """MiB. ``memory_footprint_mb`` is the peak above the level before the model was built."""
+        if self.device.type == "cuda":
+            peak = footprint = torch.cuda.max_memory_allocated(self.device)
+            reserved = torch.cuda.max_memory_reserved(self.device)
+        else:
+            peak = max(_peak_rss(self._process), *self.samples, 0)
+            footprint, reserved = max(0, peak - self.baseline), None
+        return {
+            "memory_measure": "cuda" if self.device.type == "cuda" else "rss",
+            "memory_peak_mb": peak / _MIB,
+            "memory_mean_mb": statistics.fmean(self.samples) / _MIB if self.samples else None,
+            "memory_footprint_mb": footprint / _MIB,
+            "gpu_reserved_mb": reserved / _MIB if reserved is not None else None,
+            "nvml_mean_mb": statistics.fmean(self.nvml_samples) / _MIB if self.nvml_samples else None,
+        }
+
+
+def _nvml_handle(device: torch.device):  # noqa: ANN202 (an opaque pointer)
+    try:
+        pynvml.nvmlInit()
+        return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    except pynvml.NVMLError:
+        return None
+
+
+def _peak_rss(process: psutil.Process) -> int:
+    with suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text().splitlines()
+        line = next(line for line in status if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return process.memory_info().rss
+
+
+def predict_memory(config: RunConfig, model: nn.Module, vocabulary: int, precision: str) -> dict[str, float]:
+    """The bytes that a training step must hold, from shapes alone, in MiB by purpose.
+
+    Parameters and gradients are fp32. Activations are what the backward pass reads again, plus the bf16 or fp16
+    copies of weights that autocast keeps for the step; logits are the buffers of the chunked loss. It is a lower
+    bound on what a process shows: allocators keep more, and libraries need room of their own.
+    """
+    all_parameters = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    state = {"adam": 2, "adamw": 2, "momentum": 1, "sgd": 0}[config.optimizer.name]
+    half = 2 if precision in ("bf16", "fp16") else 4
+    shapes = config.model
+    tokens = config.training.batch * shapes.context
+    table_trained = model.embedding.weight.requires_grad
+    rows = min(chunk_rows(vocabulary), tokens)
+    table = vocabulary * shapes.width
+
+    if shapes.architecture == "lstm":
+        # gates, cell and output a layer, and the head's input and output
+        kept = tokens * (shapes.layers * 6 * shapes.lstm_hidden * half + shapes.width * (4 + 2 * half))
+    else:
+        # a block keeps its input, q, k, v (twice: the CPU's attention works in fp32), the mix, two norms' inputs
+        # and outputs (fp32), and the inner layer before and after its GELU
+        a_block = shapes.width * (4 * half + 3 * 4 + 4 * 4 + half) + shapes.mlp * 2 * half
+        kept = tokens * (shapes.layers * a_block + shapes.width * 4)
+    copies = (all_parameters - table) * half if half == 2 else 0
+    logits = rows * vocabulary * (4 + (half if half == 2 else 0))
+    logits += tokens * shapes.width * 2 * half + (table * half if half == 2 else 0)
+    logits += table * 4 if table_trained else 0
+    parts = {
+        "model_parameters_mb": all_parameters * 4,
+        "model_gradients_mb": trainable * 4,
+        "model_optimizer_mb": trainable * 4 * state,
+        "model_activations_mb": kept + copies,
+        "model_logits_mb": logits,
+    }
+    return {name: size / _MIB for name, size in parts.items()}
