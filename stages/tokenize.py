@@ -23,10 +23,11 @@ def main() -> None:
     study = load_study(arguments.params)
     scale = study.scales[study.scale]
 
-    documents = {split: read_split(arguments.corpus, split) for split in SPLITS}
-    documents["train"] = select_share(documents["train"], scale.tokenizer.train_share)
+    settings = scale.tokenizer
+    shares = {"train": settings.train_share, "validation": settings.held_out_share, "test": settings.held_out_share}
+    documents = {split: select_share(read_split(arguments.corpus, split), shares[split]) for split in SPLITS}
     texts = {split: [document.text for document in documents[split]] for split in SPLITS}
-    tokenizer = train_byte_bpe(texts["train"], scale.tokenizer.vocabulary)
+    tokenizer = train_byte_bpe(texts["train"], settings.vocabulary)
     tokens = {split: encode(tokenizer, documents[split]) for split in SPLITS}
     for split in SPLITS:
         if len(tokens[split]) <= scale.context:
@@ -36,7 +37,7 @@ def main() -> None:
             )
     card = json.loads((arguments.corpus / "card.json").read_text())
     source = {key: card[key] for key in ("source", "version", "license")}
-    write_tokens(tokens, texts, scale.tokenizer.vocabulary, arguments.out, source)
+    write_tokens(tokens, texts, settings.vocabulary, arguments.out, source)
     tokenizer.save(str(arguments.out / "tokenizer.json"))
 
 

@@ -21,7 +21,9 @@ from lm.training.outputs import write_run
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a resolved configuration, configs/<experiment>.json")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="a resolved configuration, configs/<experiment>.json"
+    )
     parser.add_argument("--seed", type=int, required=True, help="seed of initialization and data order")
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/<experiment>-<seed>")

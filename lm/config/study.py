@@ -40,6 +40,7 @@ class TokenizerSettings(Strict):
     kind: Annotated[str, Field(pattern="^(bpe|gpt1)$")] = "bpe"
     vocabulary: Annotated[int, Field(ge=257, le=2**20)]
     train_share: Annotated[float, Field(gt=0.0, le=1.0)]
+    held_out_share: Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class Scale(Strict):

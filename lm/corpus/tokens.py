@@ -25,7 +25,7 @@ def select_share(documents: Sequence[Document], share: float) -> list[Document]:
 
 
 def encode(tokenizer: Tokenizer, documents: Sequence[Document]) -> np.ndarray:
-    """The documents' ids, each followed by the boundary: shape (tokens,), the smallest unsigned type that holds them."""
+    """The documents' ids, each followed by the boundary: shape (tokens,), uint16 where that holds them, else uint32."""
     boundary = tokenizer.token_to_id(BOUNDARY)
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
     encodings = tokenizer.encode_batch([document.text for document in documents])

@@ -70,7 +70,9 @@ RUNS = pa.schema(
         _field("memory_footprint_mb", _REAL, "MiB", "peak above the process's level before the model was built"),
         _field("memory_measure", _TEXT, "", "what the memory figures are: rss or cuda"),
         _field("gpu_reserved_mb", _REAL, "MiB", "peak reserved by the CUDA allocator; null on a CPU"),
-        _field("nvml_mean_mb", _REAL, "MiB", "mean NVML used memory before training and after validation; null on a CPU"),
+        _field(
+            "nvml_mean_mb", _REAL, "MiB", "mean NVML used memory before training and after validation; null on a CPU"
+        ),
         _field("model_parameters_mb", _REAL, "MiB", "memory model: parameters"),
         _field("model_gradients_mb", _REAL, "MiB", "memory model: gradients"),
         _field("model_optimizer_mb", _REAL, "MiB", "memory model: optimizer state"),
@@ -94,7 +96,9 @@ EPOCHS = pa.schema(
         _field("epoch", _INT, "epoch", "counting from 0"),
         _field("train_loss", _REAL, "nats/token", "running mean while the weights change (as the study)"),
         _field("train_perplexity", _REAL, "", "exp(train_loss)"),
-        _field("train_eval_loss", _REAL, "nats/token", "loss on the fixed training sample with the epoch's final weights"),
+        _field(
+            "train_eval_loss", _REAL, "nats/token", "loss on the fixed training sample with the epoch's final weights"
+        ),
         _field("train_eval_perplexity", _REAL, "", "exp(train_eval_loss)"),
         _field("validation_loss", _REAL, "nats/token", "exact over the whole split"),
         _field("validation_perplexity", _REAL, "", "exp(validation_loss)"),

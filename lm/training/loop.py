@@ -167,7 +167,7 @@ class Trainer:
                     self._stop_if_asked()
         self._finish_epoch(progress)
 
-    def _step(self, batch) -> torch.Tensor:  # noqa: ANN001
+    def _step(self, batch) -> torch.Tensor:
         """One update; returns the batch's total NLL without waiting for the device."""
         with self.compute.autocast():
             features = self.forward(batch.inputs_BT)
@@ -248,5 +248,5 @@ class Trainer:
         return f"going on from {self.checkpoint}, epoch {self.position.epoch}, step {self.position.step}"
 
 
-def _all(windows: Windows):  # noqa: ANN202
+def _all(windows: Windows):
     return fixed_sample(len(windows), len(windows))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lm.corpus.windows import Batch, PADDING
+from lm.corpus.windows import PADDING, Batch
 
 _CHUNK_ELEMENTS = 2**21
 _CHUNK_ROWS = (256, 4096)

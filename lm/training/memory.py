@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from lm.config.run import RunConfig
-from lm.training.hardware import Compute
 from lm.training.loss import chunk_rows
 
 _MIB = 2**20
@@ -65,7 +64,7 @@ class MemoryMeter:
         }
 
 
-def _nvml_handle(device: torch.device):  # noqa: ANN202 (an opaque pointer)
+def _nvml_handle(device: torch.device):
     try:
         pynvml.nvmlInit()
         return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")

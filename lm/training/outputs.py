@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from lm.corpus.windows import fixed_sample
 from lm.models.build import count_parameters
 from lm.training.evaluation import mean_loss
 from lm.training.hardware import fingerprint
 from lm.training.loop import Trainer
 from lm.training.memory import predict_memory
-from lm.corpus.windows import fixed_sample
 
 _LEARNED = ("epoch", "train_loss", "train_eval_loss", "validation_loss")
 _MEASURED = ("epoch", "train_seconds", "validation_seconds", "tokens_per_second")
