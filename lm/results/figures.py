@@ -15,18 +15,18 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure as Canvas  # noqa: E402
-from matplotlib.lines import Line2D  # noqa: E402
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from lm.results.findings.cost import pareto  # noqa: E402
-from lm.results.names import configuration, counted, listed, model_name, optimizer_name, order  # noqa: E402
-from lm.results.tables import by_experiment  # noqa: E402
-from lm.results.text import perplexity  # noqa: E402
+from lm.results.findings.cost import pareto
+from lm.results.names import configuration, counted, listed, model_name, optimizer_name, order
+from lm.results.tables import by_experiment
+from lm.results.text import perplexity
 
 STYLE = Path(__file__).with_name("study.mplstyle")
 VALIDATION, TRAINING, RUNNING, UNIGRAM, FRONT = "#000000", "#CC79A7", "#E3B8CF", "#767676", "#767676"
@@ -90,7 +90,9 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
     low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
     margin = max(0.06 * (high - low), 0.02)
     axes.set_ylim(low - margin, high + margin)
-    axes.yaxis.set_major_locator(FixedLocator([math.log(value) for value in _round_values(low - margin, high + margin)]))
+    axes.yaxis.set_major_locator(
+        FixedLocator([math.log(value) for value in _round_values(low - margin, high + margin)])
+    )
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{math.exp(loss):,.4g}"))
     if right:
@@ -332,7 +334,9 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
             if not curve.empty:
                 label = f"{optimizer_name(row.optimizer)}, {counted(int(row.layers), 'layer')} ({row.experiment})"
                 style = lines.get(int(row.layers), (0, (6, 1, 1, 1)))
-                _plot(axes, curve, "epoch", color=OPTIMIZER.get(row.optimizer, VALIDATION), linestyle=style, label=label)
+                _plot(
+                    axes, curve, "epoch", color=OPTIMIZER.get(row.optimizer, VALIDATION), linestyle=style, label=label
+                )
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
@@ -362,7 +366,9 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
         left += width
     measured = experiments["memory_footprint_mb"].to_numpy(float)
     axes.plot(measured, y, "|", color=OTHER, markersize=9, markeredgewidth=2, label="measured peak above baseline")
-    names = [f"{row.experiment}: {configuration(row.model, row.layers, row.optimizer)}" for row in experiments.itertuples()]
+    names = [
+        f"{row.experiment}: {configuration(row.model, row.layers, row.optimizer)}" for row in experiments.itertuples()
+    ]
     axes.set_yticks(y, names)
     axes.set_ylim(-0.6, len(experiments) - 0.4)
     axes.grid(axis="y", visible=False)
@@ -371,5 +377,7 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
     canvas.legend(loc="outside upper center", ncols=3, columnspacing=1.2)
     covered = float(np.nanmedian(left / measured)) if np.isfinite(measured).any() else math.nan
     caption = "Memory by experiment: what the memory model accounts for, and the measured peak above the baseline"
-    ending = f"; the model's sum is {covered:.0%} of the measured figure at the median." if math.isfinite(covered) else "."
+    ending = (
+        f"; the model's sum is {covered:.0%} of the measured figure at the median." if math.isfinite(covered) else "."
+    )
     return canvas, caption + ending.replace("%", " %")

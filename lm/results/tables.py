@@ -164,9 +164,7 @@ def time(runs: pd.DataFrame) -> Table:
         Column("tokens_per_second", "Tokens/s", 0),
     )
     experiments["epoch_seconds"] = experiments["train_seconds"] / experiments["epochs_done"]
-    columns, rows, notes = _hardware(
-        runs, with_half(columns, experiments, ["train_seconds"]), _rows(experiments)
-    )
+    columns, rows, notes = _hardware(runs, with_half(columns, experiments, ["train_seconds"]), _rows(experiments))
     note = "Sorted by training time: the sum of the training epochs, data included, validation not."
     return Table("time", "Training time", columns, rows, notes=(note, *notes))
 
@@ -181,9 +179,7 @@ def memory(runs: pd.DataFrame) -> Table:
     )
     if experiments.get("nvml_mean_mb", pd.Series(dtype=float)).notna().any():
         columns = (*columns, Column("nvml_mean_mb", "NVML mean (MiB)", 1))
-    columns, rows, notes = _hardware(
-        runs, with_half(columns, experiments, ["memory_mean_mb"]), _rows(experiments)
-    )
+    columns, rows, notes = _hardware(runs, with_half(columns, experiments, ["memory_mean_mb"]), _rows(experiments))
     measures = sorted(set(runs["memory_measure"].dropna()))
     meanings = {
         "rss": "resident set size of the training process",

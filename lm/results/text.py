@@ -164,7 +164,7 @@ class Latex:
         return Raw(rf"\texttt{{{self.text(breakable).replace(chr(0), chr(92) + 'allowbreak{}')}}}")
 
     def block(self, value: str, language: str = "") -> Raw:
-        plain = "".join(c if c == "\n" or c.isascii() and c.isprintable() else "?" for c in value.rstrip())
+        plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in value.rstrip())
         return Raw(f"\\begin{{Verbatim}}\n{plain}\n\\end{{Verbatim}}\n")
 
     def quote(self, value) -> Raw:
