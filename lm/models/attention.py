@@ -33,7 +33,8 @@ class CausalSelfAttention(nn.Module):
 
 def _attend(query_BHTK: Tensor, key_BHTK: Tensor, value_BHTK: Tensor) -> Tensor:
     if query_BHTK.device.type == "cpu" and query_BHTK.dtype == torch.bfloat16:
-        return _attend_by_products(query_BHTK, key_BHTK, value_BHTK)
+        with torch.autocast("cpu", enabled=False):  # it would turn the weights to fp32 and back
+            return _attend_by_products(query_BHTK, key_BHTK, value_BHTK)
     return F.scaled_dot_product_attention(query_BHTK, key_BHTK, value_BHTK, is_causal=True)
 
 
