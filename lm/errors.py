@@ -21,5 +21,8 @@ def reported(main: Callable[[], None]) -> Callable[[], None]:
         except StudyError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            print("error: interrupted; `dvc repro` goes on", file=sys.stderr)
+            raise SystemExit(130) from None
 
     return run

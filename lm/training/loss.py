@@ -79,7 +79,12 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         saved = list(ctx.saved_tensors)
         grads = []
         for needed, dtype in zip(ctx.needs_input_grad[:2], ctx.types, strict=True):
-            grads.append((saved.pop(0) * grad_total.float()).to(dtype) if needed else None)
+            if not needed:
+                grads.append(None)
+                continue
+            grad = saved.pop(0)
+            wide = torch.promote_types(grad.dtype, torch.float32)
+            grads.append((grad.to(wide) * grad_total.to(wide)).to(dtype))
         return *grads, None, None
 
 

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lm.corpus.windows import fixed_sample
 from lm.models.build import count_parameters
@@ -33,7 +33,8 @@ def write_run(trainer: Trainer, card: dict, folder: Path) -> None:
         weights = trainer.best_weights or trainer.model.state_dict()
         trainer.model.load_state_dict(weights)
         best_test = _test_loss(trainer) if trainer.position.history else None
-        save_file({name: tensor.contiguous().cpu() for name, tensor in weights.items()}, partial / "model.safetensors")
+        content = save({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
+        (partial / "model.safetensors").write_bytes(content)
         _write_csv(trainer, _LEARNED, partial / "history.csv")
         _write_csv(trainer, _MEASURED, partial / "timing.csv")
         _write_json(_metrics(trainer, card, best_test, last_test), partial / "metrics.json")
