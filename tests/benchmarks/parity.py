@@ -1,0 +1,110 @@
+"""Does the fast path learn the same? The plain fp32 way, from the same weights and over the same batches, beside it.
+
+Run it in a study's folder after `dvc repro`: it takes the study's configurations and tokens, trains the plain models of
+`tests/benchmarks/plain.py`, and sets their best validation perplexity beside that of the study's runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from lm.config.run import RunConfig
+from lm.corpus.windows import PADDING, Windows, epoch_order, open_windows, read_card
+from lm.models.build import build_model
+from lm.models.gpt import GPT
+from lm.models.lstm import LSTM
+from tests.benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
+
+
+def plain_copy(model: GPT | LSTM, config: RunConfig) -> PlainGPT | PlainLSTM:
+    """The plain model with the very weights of ours."""
+    shapes, vocabulary = config.model, model.embedding.num_embeddings
+    weights = model.state_dict()
+    if isinstance(model, LSTM):
+        plain = PlainLSTM(vocabulary, shapes.width, shapes.lstm_hidden, shapes.layers)
+        plain.load_state_dict(weights)
+        return plain
+    plain = PlainGPT(vocabulary, shapes.context, shapes.width, shapes.layers, shapes.heads, shapes.mlp)
+    names = {
+        "attention.output": "attention.output",
+        "attention_norm": "first_norm",
+        "mlp.0": "up",
+        "mlp.2": "down",
+        "mlp_norm": "second_norm",
+    }
+    renamed = {name: weights[name] for name in ("embedding.weight", "positions.weight")}
+    for layer in range(shapes.layers):
+        block = f"blocks.{layer}."
+        for kind in ("weight", "bias"):
+            parts = weights[f"{block}attention.query_key_value.{kind}"].chunk(3)
+            for name, part in zip(("query", "key", "value"), parts, strict=True):
+                renamed[f"{block}attention.{name}.{kind}"] = part
+            for ours, theirs in names.items():
+                renamed[f"{block}{theirs}.{kind}"] = weights[f"{block}{ours}.{kind}"]
+    plain.load_state_dict(renamed)
+    return plain
+
+
+def plain_optimizer(config: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+    settings = config.optimizer
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "momentum": torch.optim.SGD}
+    extra = {"momentum": settings.momentum} if settings.name == "momentum" else {}
+    return kinds[settings.name](
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, foreach=False, **extra
+    )
+
+
+@torch.inference_mode()
+def plain_perplexity(model: PlainGPT | PlainLSTM, windows: Windows) -> float:
+    total = 0.0
+    for start in range(0, len(windows), 16):
+        batch = windows.batch(np.arange(start, min(start + 16, len(windows))))
+        total += plain_loss(model(batch.inputs_BT), batch.targets_BT, PADDING).item() * batch.predicted
+    return math.exp(total / windows.predicted)
+
+
+def train_plain(config: RunConfig, seed: int, tokens: Path) -> list[float]:
+    """Validation perplexity after each epoch."""
+    card = read_card(tokens)
+    train, validation = (open_windows(tokens, split, config.model.context, card) for split in ("train", "validation"))
+    torch.set_num_threads(config.compute.threads)
+    torch.manual_seed(seed)
+    model = plain_copy(build_model(config.model, card["vocabulary"]), config)
+    optimizer = plain_optimizer(config, model)
+    reached = []
+    size = config.training.batch
+    for epoch in range(config.training.epochs):
+        order = epoch_order(len(train), seed, epoch)
+        for start in tqdm(range(0, len(order), size), desc=f"experiment {config.experiment}, epoch {epoch}"):
+            batch = train.batch(order[start : start + size])
+            loss = plain_loss(model(batch.inputs_BT), batch.targets_BT, PADDING)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        reached.append(plain_perplexity(model, validation))
+    return reached
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.parity", description=__doc__)
+    parser.add_argument("--experiments", nargs="+", default=["1", "5", "9"], help="ids (default: 1 5 9)")
+    parser.add_argument("--seed", type=int, default=42, help="a seed of the study (default: %(default)s)")
+    arguments = parser.parse_args()
+    print("| experiment | plain fp32 | this engine | difference |\n| --- | ---: | ---: | ---: |")
+    for experiment in arguments.experiments:
+        config = RunConfig.read(Path(f"configs/{experiment}.json"))
+        plain = min(train_plain(config, arguments.seed, Path("data/tokens")))
+        metrics = json.loads(Path(f"runs/{experiment}-{arguments.seed}/metrics.json").read_text())
+        ours = metrics["validation_perplexity"]
+        print(f"| {experiment} | {plain:.2f} | {ours:.2f} | {ours / plain - 1:+.2%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
