@@ -13,7 +13,7 @@ from lm.results.report import write_report
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path("."), help="the study's folder (default: %(default)s)")
+    parser.add_argument("--root", type=Path, default=Path(), help="the study's folder (default: %(default)s)")
     arguments = parser.parse_args()
     reports = arguments.root / "reports"
     write_report(load_study(arguments.root), reports / "templates", reports)

@@ -15,18 +15,19 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure as Canvas  # noqa: E402
-from matplotlib.lines import Line2D  # noqa: E402
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from lm.results.findings.cost import pareto  # noqa: E402
-from lm.results.names import configuration, counted, listed, model_name, optimizer_name, order  # noqa: E402
-from lm.results.tables import by_experiment  # noqa: E402
-from lm.results.text import perplexity  # noqa: E402
+from lm.results.experiments import by_experiment, unlike_hardware
+from lm.results.findings.cost import pareto
+from lm.results.findings.depth import depth_series
+from lm.results.names import configuration, counted, listed, model_name, optimizer_name, order
+from lm.results.text import percent, perplexity
 
 STYLE = Path(__file__).with_name("study.mplstyle")
 VALIDATION, TRAINING, RUNNING, UNIGRAM, FRONT = "#000000", "#CC79A7", "#E3B8CF", "#767676", "#767676"
@@ -90,7 +91,8 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
     low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
     margin = max(0.06 * (high - low), 0.02)
     axes.set_ylim(low - margin, high + margin)
-    axes.yaxis.set_major_locator(FixedLocator([math.log(value) for value in _round_values(low - margin, high + margin)]))
+    ticks = [math.log(value) for value in _round_values(low - margin, high + margin)]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{math.exp(loss):,.4g}"))
     if right:
@@ -174,8 +176,8 @@ def curves(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: str) -> tuple[C
     reached = math.exp(validation.loc[best, "mean"])
     caption = (
         f"Experiment {experiment}: {configuration(first['model'], first['layers'], first['optimizer'])}. Loss and "
-        f"perplexity over epochs and over training time. Lowest validation perplexity {perplexity(reached)} after epoch "
-        f"{best}, at {validation.loc[best, 'seconds']:.0f} s; the unigram model has {perplexity(unigram)}."
+        f"perplexity over epochs and over training time. Lowest validation perplexity {perplexity(reached)} after "
+        f"epoch {best}, at {validation.loc[best, 'seconds']:.0f} s; the unigram model has {perplexity(unigram)}."
     )
     return canvas, caption + _bands(own)
 
@@ -222,17 +224,6 @@ def overlay_optimizers(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
     return _panels(runs, epochs, members), caption + _bands(runs)
 
 
-def depth_series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """By architecture, the experiments that differ in depth only, under the optimizer with most depths."""
-    series = {}
-    for model, group in by_experiment(runs).groupby("model", sort=False):
-        depths = group.groupby("optimizer", sort=False)["layers"].nunique()
-        if depths.max() > 1:
-            chosen = group[group["optimizer"] == depths.idxmax()]
-            series[model] = chosen.drop_duplicates("layers").sort_values("layers")
-    return series
-
-
 def overlay_depth(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas, str] | None:
     series = depth_series(runs)
     if not series:
@@ -250,7 +241,8 @@ def overlay_depth(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas, str
 
 def pareto_front(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
     """Training time against best validation perplexity; lower left is better."""
-    experiments = by_experiment(runs).dropna(subset=["train_seconds", "validation_perplexity"])
+    comparable = (runs["status"] == "completed") & ~runs["experiment"].isin(unlike_hardware(runs))
+    experiments = by_experiment(runs[comparable])
     if len(experiments) < 2:
         return None
     front = experiments[experiments["experiment"].isin(pareto(experiments))].sort_values("train_seconds")
@@ -332,7 +324,8 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
             if not curve.empty:
                 label = f"{optimizer_name(row.optimizer)}, {counted(int(row.layers), 'layer')} ({row.experiment})"
                 style = lines.get(int(row.layers), (0, (6, 1, 1, 1)))
-                _plot(axes, curve, "epoch", color=OPTIMIZER.get(row.optimizer, VALIDATION), linestyle=style, label=label)
+                color = OPTIMIZER.get(row.optimizer, VALIDATION)
+                _plot(axes, curve, "epoch", color=color, linestyle=style, label=label)
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
@@ -362,8 +355,8 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
         left += width
     measured = experiments["memory_footprint_mb"].to_numpy(float)
     axes.plot(measured, y, "|", color=OTHER, markersize=9, markeredgewidth=2, label="measured peak above baseline")
-    names = [f"{row.experiment}: {configuration(row.model, row.layers, row.optimizer)}" for row in experiments.itertuples()]
-    axes.set_yticks(y, names)
+    rows = experiments.itertuples()
+    axes.set_yticks(y, [f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}" for r in rows])
     axes.set_ylim(-0.6, len(experiments) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("MiB")
@@ -371,5 +364,6 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
     canvas.legend(loc="outside upper center", ncols=3, columnspacing=1.2)
     covered = float(np.nanmedian(left / measured)) if np.isfinite(measured).any() else math.nan
     caption = "Memory by experiment: what the memory model accounts for, and the measured peak above the baseline"
-    ending = f"; the model's sum is {covered:.0%} of the measured figure at the median." if math.isfinite(covered) else "."
-    return canvas, caption + ending.replace("%", " %")
+    if math.isfinite(covered):
+        caption += f"; the model's sum is {percent(100 * covered, 0)} of the measured figure at the median"
+    return canvas, f"{caption}."

@@ -92,7 +92,7 @@ def load_locked(path: Path) -> dict[str, dict[str, str]]:
             location, digest = entry["path"], entry.get("md5", "")
             if location.startswith("configs/"):
                 hashes["configuration"] = digest
-            elif location.startswith("data/tokens") and "train" in location or location == "data/tokens":
+            elif (location.startswith("data/tokens") and "train" in location) or location == "data/tokens":
                 hashes["tokens"] = digest
             elif location.endswith("model.safetensors"):
                 hashes["weights"] = digest
