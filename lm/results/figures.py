@@ -41,7 +41,9 @@ MEMORY = {
     "model_activations_mb": ("activations", "#B3A2CC"),
     "model_logits_mb": ("logits and loss", "#7B5EA7"),
 }
-OTHER = "#882255"
+MEASURED = "#882255"
+_DASHED = (0, (3, 1.5))
+"""AdamW's line, which would otherwise hide Adam's below it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ def _plot(axes: Axes, curve: pd.DataFrame, over: str, **style) -> None:
         axes.fill_between(x, curve["low"], curve["high"], color=style["color"], alpha=0.2, linewidth=0)
 
 
+def _legend_below(axes: Axes) -> None:
+    """Outside the panel, so that it hides no curve whatever the results."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=1.0, handlelength=2.2)
+
+
 def _bands(runs: pd.DataFrame) -> str:
     seeds = runs["seed"].nunique()
     return f" Lines are means over {seeds} seeds, bands their range." if seeds > 1 else ""
@@ -143,8 +150,8 @@ def curves(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: str) -> tuple[C
     if rows["validation_loss"].dropna().empty:
         return None
     series = {
-        "training, running mean": ("train_loss", {"color": RUNNING, "linestyle": (0, (4, 2))}),
-        "training sample, after the epoch": ("train_eval_loss", {"color": TRAINING}),
+        "training (running mean)": ("train_loss", {"color": RUNNING, "linestyle": (0, (4, 2))}),
+        "training (after the epoch)": ("train_eval_loss", {"color": TRAINING}),
         "validation": ("validation_loss", {"color": VALIDATION}),
     }
     unigram = own["unigram_validation_perplexity"].mean()
@@ -171,7 +178,7 @@ def curves(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: str) -> tuple[C
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xlabel("training time (s)")
     handles, labels = left.get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.2, handlelength=1.8)
+    canvas.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.0, handlelength=1.5)
     first = own.iloc[0]
     reached = math.exp(validation.loc[best, "mean"])
     caption = (
@@ -184,7 +191,7 @@ def curves(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: str) -> tuple[C
 
 def _panels(runs: pd.DataFrame, epochs: pd.DataFrame, members: dict[str, list[tuple[str, str, str]]]) -> Canvas:
     """A panel an architecture; ``members`` lists (experiment, label, colour)."""
-    canvas, panels = plt.subplots(1, len(members), sharey=True, squeeze=False, figsize=(6.3, 2.7))
+    canvas, panels = plt.subplots(1, len(members), sharey=True, squeeze=False, figsize=(6.3, 3.1))
     chosen = [experiment for group in members.values() for experiment, _, _ in group]
     losses = epochs[epochs["experiment"].isin(chosen)]["validation_loss"].to_numpy(float)
     unigram = runs["unigram_validation_perplexity"].mean()
@@ -194,13 +201,14 @@ def _panels(runs: pd.DataFrame, epochs: pd.DataFrame, members: dict[str, list[tu
         for experiment, label, color in group:
             curve = _mean_curve(epochs[epochs["experiment"] == experiment], "validation_loss")
             if not curve.empty:
-                _plot(axes, curve, "epoch", color=color, label=f"{label} ({experiment})", marker=MARKER.get(model, "D"))
+                style = {"marker": MARKER.get(model, "D"), "label": f"{label} ({experiment})", "color": color}
+                _plot(axes, curve, "epoch", linestyle=_DASHED if color == OPTIMIZER["adamw"] else "-", **style)
         if np.isfinite(unigram):
             axes.axhline(math.log(unigram), color=UNIGRAM, linestyle=":", linewidth=1.2, label="unigram model")
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="best")
+        _legend_below(axes)
         _perplexity_axis(axes, losses, right=False)
     panels[0][0].set_ylabel("validation perplexity (log scale)")
     return canvas
@@ -316,7 +324,7 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
         return None
     experiments = by_experiment(runs)
     models = list(dict.fromkeys(experiments["model"]))
-    canvas, panels = plt.subplots(1, len(models), sharey=True, squeeze=False, figsize=(6.3, 2.9))
+    canvas, panels = plt.subplots(1, len(models), sharey=True, squeeze=False, figsize=(6.3, 3.3))
     lines = {1: "-", 2: (0, (5, 2)), 4: (0, (1.5, 1.5))}
     for axes, model in zip(panels[0], models, strict=True):
         for row in experiments[experiments["model"] == model].itertuples():
@@ -330,7 +338,7 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper left")
+        _legend_below(axes)
     panels[0][0].set_ylabel("validation − training loss (nats)")
     caption = (
         "Generalization gap: validation loss less the loss on a fixed sample of the training text, both with the "
@@ -354,7 +362,7 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
         axes.barh(y, width, left=left, color=color, label=label, height=0.7)
         left += width
     measured = experiments["memory_footprint_mb"].to_numpy(float)
-    axes.plot(measured, y, "|", color=OTHER, markersize=9, markeredgewidth=2, label="measured peak above baseline")
+    axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label="measured peak above baseline")
     rows = experiments.itertuples()
     axes.set_yticks(y, [f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}" for r in rows])
     axes.set_ylim(-0.6, len(experiments) - 0.4)
