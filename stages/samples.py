@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from lm.config.run import RunConfig
 from lm.corpus.tokenizer import BOUNDARY
 from lm.errors import reported
+from lm.generate import generate
 from lm.models.build import build_model
-from lm.models.generate import generate
 
 
 @reported

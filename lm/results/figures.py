@@ -23,10 +23,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from lm.results.experiments import by_experiment, unlike_hardware
 from lm.results.findings.cost import pareto
+from lm.results.findings.depth import depth_series
 from lm.results.names import configuration, counted, listed, model_name, optimizer_name, order
-from lm.results.tables import by_experiment
-from lm.results.text import perplexity
+from lm.results.text import percent, perplexity
 
 STYLE = Path(__file__).with_name("study.mplstyle")
 VALIDATION, TRAINING, RUNNING, UNIGRAM, FRONT = "#000000", "#CC79A7", "#E3B8CF", "#767676", "#767676"
@@ -40,7 +41,9 @@ MEMORY = {
     "model_activations_mb": ("activations", "#B3A2CC"),
     "model_logits_mb": ("logits and loss", "#7B5EA7"),
 }
-OTHER = "#882255"
+MEASURED = "#882255"
+_DASHED = (0, (3, 1.5))
+"""AdamW's line, which would otherwise hide Adam's below it."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,8 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
     low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
     margin = max(0.06 * (high - low), 0.02)
     axes.set_ylim(low - margin, high + margin)
-    axes.yaxis.set_major_locator(
-        FixedLocator([math.log(value) for value in _round_values(low - margin, high + margin)])
-    )
+    ticks = [math.log(value) for value in _round_values(low - margin, high + margin)]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{math.exp(loss):,.4g}"))
     if right:
@@ -131,6 +133,11 @@ def _plot(axes: Axes, curve: pd.DataFrame, over: str, **style) -> None:
         axes.fill_between(x, curve["low"], curve["high"], color=style["color"], alpha=0.2, linewidth=0)
 
 
+def _legend_below(axes: Axes) -> None:
+    """Outside the panel, so that it hides no curve whatever the results."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=1.0, handlelength=2.2)
+
+
 def _bands(runs: pd.DataFrame) -> str:
     seeds = runs["seed"].nunique()
     return f" Lines are means over {seeds} seeds, bands their range." if seeds > 1 else ""
@@ -143,8 +150,8 @@ def curves(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: str) -> tuple[C
     if rows["validation_loss"].dropna().empty:
         return None
     series = {
-        "training, running mean": ("train_loss", {"color": RUNNING, "linestyle": (0, (4, 2))}),
-        "training sample, after the epoch": ("train_eval_loss", {"color": TRAINING}),
+        "training (running mean)": ("train_loss", {"color": RUNNING, "linestyle": (0, (4, 2))}),
+        "training (after the epoch)": ("train_eval_loss", {"color": TRAINING}),
         "validation": ("validation_loss", {"color": VALIDATION}),
     }
     unigram = own["unigram_validation_perplexity"].mean()
@@ -171,20 +178,20 @@ def curves(runs: pd.DataFrame, epochs: pd.DataFrame, experiment: str) -> tuple[C
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xlabel("training time (s)")
     handles, labels = left.get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.2, handlelength=1.8)
+    canvas.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.0, handlelength=1.5)
     first = own.iloc[0]
     reached = math.exp(validation.loc[best, "mean"])
     caption = (
         f"Experiment {experiment}: {configuration(first['model'], first['layers'], first['optimizer'])}. Loss and "
-        f"perplexity over epochs and over training time. Lowest validation perplexity {perplexity(reached)} after epoch "
-        f"{best}, at {validation.loc[best, 'seconds']:.0f} s; the unigram model has {perplexity(unigram)}."
+        f"perplexity over epochs and over training time. Lowest validation perplexity {perplexity(reached)} after "
+        f"epoch {best}, at {validation.loc[best, 'seconds']:.0f} s; the unigram model has {perplexity(unigram)}."
     )
     return canvas, caption + _bands(own)
 
 
 def _panels(runs: pd.DataFrame, epochs: pd.DataFrame, members: dict[str, list[tuple[str, str, str]]]) -> Canvas:
     """A panel an architecture; ``members`` lists (experiment, label, colour)."""
-    canvas, panels = plt.subplots(1, len(members), sharey=True, squeeze=False, figsize=(6.3, 2.7))
+    canvas, panels = plt.subplots(1, len(members), sharey=True, squeeze=False, figsize=(6.3, 3.1))
     chosen = [experiment for group in members.values() for experiment, _, _ in group]
     losses = epochs[epochs["experiment"].isin(chosen)]["validation_loss"].to_numpy(float)
     unigram = runs["unigram_validation_perplexity"].mean()
@@ -194,13 +201,14 @@ def _panels(runs: pd.DataFrame, epochs: pd.DataFrame, members: dict[str, list[tu
         for experiment, label, color in group:
             curve = _mean_curve(epochs[epochs["experiment"] == experiment], "validation_loss")
             if not curve.empty:
-                _plot(axes, curve, "epoch", color=color, label=f"{label} ({experiment})", marker=MARKER.get(model, "D"))
+                style = {"marker": MARKER.get(model, "D"), "label": f"{label} ({experiment})", "color": color}
+                _plot(axes, curve, "epoch", linestyle=_DASHED if color == OPTIMIZER["adamw"] else "-", **style)
         if np.isfinite(unigram):
             axes.axhline(math.log(unigram), color=UNIGRAM, linestyle=":", linewidth=1.2, label="unigram model")
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="best")
+        _legend_below(axes)
         _perplexity_axis(axes, losses, right=False)
     panels[0][0].set_ylabel("validation perplexity (log scale)")
     return canvas
@@ -224,17 +232,6 @@ def overlay_optimizers(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
     return _panels(runs, epochs, members), caption + _bands(runs)
 
 
-def depth_series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """By architecture, the experiments that differ in depth only, under the optimizer with most depths."""
-    series = {}
-    for model, group in by_experiment(runs).groupby("model", sort=False):
-        depths = group.groupby("optimizer", sort=False)["layers"].nunique()
-        if depths.max() > 1:
-            chosen = group[group["optimizer"] == depths.idxmax()]
-            series[model] = chosen.drop_duplicates("layers").sort_values("layers")
-    return series
-
-
 def overlay_depth(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas, str] | None:
     series = depth_series(runs)
     if not series:
@@ -252,7 +249,8 @@ def overlay_depth(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas, str
 
 def pareto_front(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
     """Training time against best validation perplexity; lower left is better."""
-    experiments = by_experiment(runs).dropna(subset=["train_seconds", "validation_perplexity"])
+    comparable = (runs["status"] == "completed") & ~runs["experiment"].isin(unlike_hardware(runs))
+    experiments = by_experiment(runs[comparable])
     if len(experiments) < 2:
         return None
     front = experiments[experiments["experiment"].isin(pareto(experiments))].sort_values("train_seconds")
@@ -326,7 +324,7 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
         return None
     experiments = by_experiment(runs)
     models = list(dict.fromkeys(experiments["model"]))
-    canvas, panels = plt.subplots(1, len(models), sharey=True, squeeze=False, figsize=(6.3, 2.9))
+    canvas, panels = plt.subplots(1, len(models), sharey=True, squeeze=False, figsize=(6.3, 3.3))
     lines = {1: "-", 2: (0, (5, 2)), 4: (0, (1.5, 1.5))}
     for axes, model in zip(panels[0], models, strict=True):
         for row in experiments[experiments["model"] == model].itertuples():
@@ -334,14 +332,13 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
             if not curve.empty:
                 label = f"{optimizer_name(row.optimizer)}, {counted(int(row.layers), 'layer')} ({row.experiment})"
                 style = lines.get(int(row.layers), (0, (6, 1, 1, 1)))
-                _plot(
-                    axes, curve, "epoch", color=OPTIMIZER.get(row.optimizer, VALIDATION), linestyle=style, label=label
-                )
+                color = OPTIMIZER.get(row.optimizer, VALIDATION)
+                _plot(axes, curve, "epoch", color=color, linestyle=style, label=label)
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper left")
+        _legend_below(axes)
     panels[0][0].set_ylabel("validation − training loss (nats)")
     caption = (
         "Generalization gap: validation loss less the loss on a fixed sample of the training text, both with the "
@@ -365,11 +362,9 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
         axes.barh(y, width, left=left, color=color, label=label, height=0.7)
         left += width
     measured = experiments["memory_footprint_mb"].to_numpy(float)
-    axes.plot(measured, y, "|", color=OTHER, markersize=9, markeredgewidth=2, label="measured peak above baseline")
-    names = [
-        f"{row.experiment}: {configuration(row.model, row.layers, row.optimizer)}" for row in experiments.itertuples()
-    ]
-    axes.set_yticks(y, names)
+    axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label="measured peak above baseline")
+    rows = experiments.itertuples()
+    axes.set_yticks(y, [f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}" for r in rows])
     axes.set_ylim(-0.6, len(experiments) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("MiB")
@@ -377,7 +372,6 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
     canvas.legend(loc="outside upper center", ncols=3, columnspacing=1.2)
     covered = float(np.nanmedian(left / measured)) if np.isfinite(measured).any() else math.nan
     caption = "Memory by experiment: what the memory model accounts for, and the measured peak above the baseline"
-    ending = (
-        f"; the model's sum is {covered:.0%} of the measured figure at the median." if math.isfinite(covered) else "."
-    )
-    return canvas, caption + ending.replace("%", " %")
+    if math.isfinite(covered):
+        caption += f"; the model's sum is {percent(100 * covered, 0)} of the measured figure at the median"
+    return canvas, f"{caption}."

@@ -114,7 +114,6 @@ def _run(row, epochs: pd.DataFrame) -> dict:
         "validation_seconds": epochs["validation_seconds"].sum(),
         "memory_mean_mb": row.gpu_memory_mb,
         "memory_peak_mb": row.gpu_memory_mb,
-        "memory_footprint_mb": row.gpu_memory_mb,
         "memory_measure": "nvidia-smi",
         "model_parameters_mb": 4 * (trainable + embeddings) / _MIB,
         "model_gradients_mb": 4 * trainable / _MIB,

@@ -13,6 +13,7 @@ import jinja2
 
 from lm.results import names, tables, text
 from lm.results.figures import Figure
+from lm.results.findings.remedies import Remedy
 from lm.results.tables import Table
 from lm.results.text import Latex, Markdown, Raw, Writer
 
@@ -32,8 +33,9 @@ class Document:
         """The table, or nothing where the results have none of it."""
         if key not in self.tables:
             return Raw("")
-        setter = tables.markdown if isinstance(self.writer, Markdown) else tables.latex
-        return setter(self.tables[key], self._position(self.tables, key))
+        if isinstance(self.writer, Markdown):
+            return tables.markdown(self.tables[key], self._position(self.tables, key))
+        return tables.latex(self.tables[key])
 
     def figure(self, key: str) -> Raw:
         """The figure, or nothing where the results have none of it."""
@@ -68,6 +70,14 @@ class Document:
     def block(self, value, language: str = "") -> Raw:
         return self.writer.block(value, language)
 
+    def remedy(self, remedy: Remedy) -> Raw:
+        """Why, for which experiments, and the line to type."""
+        name = "experiment" if len(remedy.experiments) == 1 else "experiments"
+        reason = self.writer.text(
+            f"{remedy.claim} ({name} {names.listed(list(remedy.experiments))}, {remedy.verdict}):"
+        )
+        return self.writer.items([Raw(f"{reason} {self.writer.code(remedy.command)}")])
+
     def quote(self, value) -> Raw:
         return self.writer.quote(value)
 
@@ -87,15 +97,7 @@ def render(templates: Path, context: dict, parts: dict[str, Table], figures: dic
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        environment.filters |= {
-            "configuration": names.configuration,
-            "counted": names.counted,
-            "listed": names.listed,
-            "number": text.number,
-            "percent": text.percent,
-            "ppl": text.perplexity,
-            "whole": text.whole,
-        }
+        environment.filters["percent"] = text.percent
         document = Document(writer, parts, figures)
         page = environment.get_template(f"report.{suffix}.j2").render(doc=document, **context)
         rendered[f"report.{suffix}"] = re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"

@@ -56,9 +56,8 @@ def estimate(values) -> Estimate:
     mean = math.fsum(numbers) / len(numbers)
     if len(numbers) < 2:
         return Estimate(mean, None, 1)
-    return Estimate(
-        mean, t95(len(numbers) - 1) * float(np.std(numbers, ddof=1)) / math.sqrt(len(numbers)), len(numbers)
-    )
+    error = float(np.std(numbers, ddof=1)) / math.sqrt(len(numbers))
+    return Estimate(mean, t95(len(numbers) - 1) * error, len(numbers))
 
 
 @dataclass(frozen=True)

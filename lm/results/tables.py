@@ -5,13 +5,20 @@ Figures over several seeds are means with half the 95 % interval in a column of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
+from lm.results.experiments import by_experiment, epoch_range, unlike_hardware
+from lm.results.findings.cost import WallClock
+from lm.results.findings.learning import Learning
+from lm.results.findings.memory import Memory
+from lm.results.findings.quality import Generalization
+from lm.results.findings.stopping import PATIENCE, Stopping
 from lm.results.names import model_name, optimizer_name, order
-from lm.results.statistics import estimate
+from lm.results.reference import Reference, corrected
 from lm.results.text import MISSING, Latex, Markdown, Raw, number, whole
 
 
@@ -48,29 +55,6 @@ IDENTITY = (Column("experiment", "#"), Column("model", "Model"), Column("layers"
 CONFIGURATION = (*IDENTITY, Column("optimizer", "Optimizer"))
 
 
-def by_experiment(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row an experiment in the report's order; figures as means over its seeds, ``<name>_half`` beside them."""
-    rows = []
-    for _, group in order(runs).groupby("experiment", sort=False):
-        first = group.iloc[0]
-        row = {key: first[key] for key in ("experiment", "model", "layers", "optimizer", "hardware", "precision")}
-        row |= {"seeds": len(group), "diverged": int((group["status"] == "diverged").sum())}
-        row["best_epochs"] = _epoch_range(group["best_epoch"])
-        for name in group.columns[group.dtypes.map(pd.api.types.is_numeric_dtype)]:
-            if name not in row and name != "seed":
-                spread = estimate(group[name])
-                row[name], row[f"{name}_half"] = spread.mean, spread.half
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _epoch_range(epochs: pd.Series) -> str:
-    known = sorted({int(epoch) for epoch in epochs.dropna()})
-    if not known:
-        return MISSING
-    return f"[{known[0]}]" if len(known) == 1 else f"[{known[0]}–{known[-1]}]"
-
-
 def named(row) -> dict:
     """The identity columns as the report spells them."""
     return {
@@ -100,18 +84,6 @@ def _lowest(experiments: pd.DataFrame, key: str) -> frozenset[tuple[int, str]]:
     rows = experiments.reset_index(drop=True)
     known = rows.dropna(subset=[key])
     return frozenset((int(index), key) for index in known.groupby("model", sort=False)[key].idxmin())
-
-
-def unlike_hardware(runs: pd.DataFrame) -> dict[str, int]:
-    """Experiment to a mark (1, 2, …) for hardware, device, precision class or threads unlike the commonest."""
-    kinds = runs.groupby("experiment", sort=False).apply(
-        lambda group: " / ".join(sorted({f"{r.hardware}, {whole(r.threads)} threads" for r in group.itertuples()}))
-    )
-    if kinds.nunique() < 2:
-        return {}
-    common = kinds.mode().iloc[0]
-    others = sorted(set(kinds) - {common})
-    return {str(experiment): 1 + others.index(kind) for experiment, kind in kinds.items() if kind != common}
 
 
 def _marked(rows: tuple[dict, ...], marks: dict[str, int], key: str) -> tuple[dict, ...]:
@@ -222,6 +194,291 @@ def optimizer_means(runs: pd.DataFrame) -> Table | None:
     )
 
 
+def parameters(runs: pd.DataFrame) -> Table:
+    """Embedding, attention and the rest; attention's own formula is in the note."""
+    rows, seen = [], set()
+    for row in by_experiment(runs).to_dict("records"):
+        if (row["model"], row["layers"]) in seen:
+            continue
+        seen.add((row["model"], row["layers"]))
+        body = row["parameters"] - row["embedding_parameters"]
+        rows.append({**row, **named(row), "body": body, "rest": body - row["attention_parameters"]})
+    return Table(
+        "parameters",
+        "Parameters by architecture and depth",
+        (
+            *IDENTITY[1:],
+            Column("embedding_parameters", "Embedding", 0),
+            Column("attention_parameters", "Attention", 0),
+            Column("rest", "Other body", 0),
+            Column("body", "Body", 0),
+            Column("parameters", "In all", 0),
+            Column("trainable_parameters", "Trained", 0),
+        ),
+        tuple(rows),
+        notes=("Tied parameters count once. Attention: four projections with biases, 4(d² + d) a layer at width d.",),
+    )
+
+
+def measures(runs: pd.DataFrame) -> Table:
+    """Measures that compare across tokenizers and corpora, on both splits."""
+    experiments = by_experiment(runs)
+    return Table(
+        "measures",
+        "Perplexity by token and by word, and bits per byte, of the best epoch’s weights",
+        with_half(
+            (
+                *CONFIGURATION,
+                Column("test_perplexity", "Test PPL", 1),
+                Column("validation_bits_per_byte", "Val. bits/byte", 3),
+                Column("test_bits_per_byte", "Test bits/byte", 3),
+                Column("validation_word_perplexity", "Val. PPL/word", 1),
+                Column("test_word_perplexity", "Test PPL/word", 1),
+            ),
+            experiments,
+            ["test_perplexity"],
+        ),
+        _rows(experiments),
+        _lowest(experiments, "test_perplexity"),
+        ("Bits per byte and perplexity per word compare with other tokenizers; perplexity per token does not.",),
+    )
+
+
+def last_epoch(found: Generalization, runs: pd.DataFrame) -> Table | None:
+    if not found.last:
+        return None
+    identity = by_experiment(runs).set_index("experiment", drop=False)
+    rows = [
+        {**named(identity.loc[cost.experiment]), "best": cost.best, "last": cost.last, "cost": cost.cost_percent}
+        for cost in found.last
+    ]
+    return Table(
+        "last_epoch",
+        "Test perplexity of the best epoch’s weights and of the last epoch’s",
+        (
+            *CONFIGURATION,
+            Column("best", "Best epoch", 1),
+            Column("last", "Last epoch", 1),
+            Column("cost", "Change (%)", 1),
+        ),
+        tuple(rows),
+    )
+
+
+def states(found: Learning, runs: pd.DataFrame) -> Table:
+    """One row a run: how it ended, with the figures that decided it."""
+    identity = by_experiment(runs).set_index("experiment", drop=False)
+    rows = [
+        {
+            **named(identity.loc[run.experiment]),
+            "seed": str(run.seed),
+            "state": run.state,
+            "left": None if run.left_plateau is None else str(run.left_plateau),
+            "best": None if run.best_epoch is None else str(run.best_epoch),
+            "slope": run.slope,
+            "rise": run.rise,
+            "gap": run.gap,
+        }
+        for run in found.runs
+    ]
+    seed = (Column("seed", "Seed"),) if runs["seed"].nunique() > 1 else ()
+    return Table(
+        "states",
+        "How each run ended",
+        (
+            *CONFIGURATION,
+            *seed,
+            Column("state", "State"),
+            Column("left", "Below unigram from"),
+            Column("best", "Best epoch"),
+            Column("slope", "Slope", 3),
+            Column("rise", "Rise", 3),
+            Column("gap", "Gap", 3),
+        ),
+        tuple(rows),
+        notes=(
+            "Nats per token. Slope: of validation loss over the last three epochs, an epoch. Rise: validation loss of "
+            "the last epoch less that of the best. Gap: validation less training loss with the last epoch’s weights.",
+        ),
+    )
+
+
+def reach(found: WallClock, runs: pd.DataFrame) -> Table | None:
+    """Training seconds to given validation perplexities, of the experiments that reached any."""
+    if not found.reaches:
+        return None
+    rows = []
+    for row in by_experiment(runs).to_dict("records"):
+        times = {f"to_{i}": r.seconds.get(row["experiment"]) for i, r in enumerate(found.reaches)}
+        if any(value is not None for value in times.values()):
+            rows.append({**named(row), **times})
+    columns = (Column(f"to_{i}", f"PPL {number(r.target, 0)} (s)", 1) for i, r in enumerate(found.reaches))
+    note = "Training time at the end of the first epoch at or below it; a dash: never. Not listed: reached none."
+    return Table(
+        "reach", "Time to reach a validation perplexity", (*CONFIGURATION, *columns), tuple(rows), notes=(note,)
+    )
+
+
+def early_stopping(found: Stopping, runs: pd.DataFrame) -> Table | None:
+    """For each patience: the last epoch trained, seconds saved and perplexity lost; means over seeds."""
+    rows = []
+    for row in by_experiment(runs).to_dict("records"):
+        cells = named(row)
+        for patience in PATIENCE:
+            stops = found.of(row["experiment"], patience)
+            if stops:
+                cells[f"epoch_{patience}"] = epoch_range(pd.Series([stop.epoch for stop in stops]))
+                cells[f"saved_{patience}"] = sum(stop.saved for stop in stops) / len(stops)
+                cells[f"lost_{patience}"] = 100 * math.expm1(sum(stop.lost for stop in stops) / len(stops))
+        if len(cells) > len(CONFIGURATION):
+            rows.append(cells)
+    if not rows:
+        return None
+    columns = []
+    for patience in PATIENCE:
+        columns.append(Column(f"epoch_{patience}", f"Stop, {patience}"))
+        columns.append(Column(f"saved_{patience}", "Saved (s)", 0))
+        columns.append(Column(f"lost_{patience}", "Lost (%)", 1))
+    return Table(
+        "early_stopping",
+        "Early stopping with patience 1, 2 and 3, replayed on the recorded epochs",
+        (*CONFIGURATION, *columns),
+        tuple(rows),
+        notes=(
+            "Saved: training and validation time of the epochs not trained. Lost: increase of the best perplexity.",
+        ),
+    )
+
+
+def memory_accounts(found: Memory, runs: pd.DataFrame) -> Table | None:
+    """The memory model's parts against the measured peak above the baseline."""
+    identity = by_experiment(runs).set_index("experiment", drop=False)
+    names = list(dict.fromkeys(name for account in found.accounts for name in account.parts))
+    if not names:
+        return None
+    rows = [
+        {**named(identity.loc[a.experiment]), **a.parts, "modelled": a.modelled, "measured": a.measured}
+        for a in found.accounts
+    ]
+    parts = (Column(name, name.capitalize(), 1) for name in names)
+    return Table(
+        "memory_accounts",
+        "Memory accounted for by the memory model, and measured above the baseline (MiB)",
+        (*CONFIGURATION, *parts, Column("modelled", "Sum", 1), Column("measured", "Measured", 1)),
+        tuple(rows),
+    )
+
+
+def against_reference(runs: pd.DataFrame, reference: Reference) -> Table | None:
+    """The study's figures beside ours, where ours are at its scale and configuration."""
+    published = reference.results.set_index("experiment")
+    rows = []
+    for row in by_experiment(runs[runs["scale"] == "reference"]).to_dict("records"):
+        if row["experiment"] not in published.index:
+            continue
+        theirs = published.loc[row["experiment"]]
+        if any(theirs[key] != row[key] for key in ("model", "layers", "optimizer")):
+            continue
+        spread = reference.replications
+        spread = spread[(spread["experiment"] == row["experiment"]) & (spread["batch"] == row["batch"])]["best_val_ppl"]
+        rows.append(
+            {
+                **named(row),
+                "published": theirs["best_val_ppl"],
+                "corrected": corrected(theirs["best_val_ppl"]),
+                "ours": row["validation_perplexity"],
+                "low": spread.min(),
+                "high": spread.max(),
+                "their_seconds": theirs["train_seconds"],
+                "our_seconds": row["train_seconds"],
+            }
+        )
+    if not rows:
+        return None
+    return Table(
+        "reference",
+        "The original study’s best validation perplexity beside ours",
+        (
+            *CONFIGURATION,
+            Column("published", "Published", 1),
+            Column("corrected", "Corrected", 1),
+            Column("ours", "Ours", 1),
+            Column("low", "Replications from", 1),
+            Column("high", "to", 1),
+            Column("their_seconds", "Study (s)", 0),
+            Column("our_seconds", "Ours (s)", 0),
+        ),
+        tuple(rows),
+        notes=(
+            "Corrected: the published figure over the number of predicted tokens. Replications: four public ones, as "
+            "published, those with another batch size left out. Times are from other hardware and do not compare.",
+        ),
+    )
+
+
+def provenance(runs: pd.DataFrame, locked: dict[str, dict[str, str]]) -> Table:
+    """What made each row: code, data and weights by hash, software and hardware."""
+    rows = []
+    for row in order(runs).to_dict("records"):
+        hashes = locked.get(f"{row['experiment']}-{row['seed']}", {})
+        rows.append(
+            {
+                "run": f"{row['experiment']}-{row['seed']}",
+                "revision": _short(row["revision"]),
+                **{key: _short(hashes.get(key)) for key in ("configuration", "tokens", "weights")},
+                "precision": row["precision"],
+                "resumed": row["resumed"],
+                "setting": setting_mark(runs, row),
+            }
+        )
+    return Table(
+        "provenance",
+        "Where each run comes from",
+        (
+            Column("run", "Run"),
+            Column("revision", "Code"),
+            Column("configuration", "Configuration"),
+            Column("tokens", "Tokens"),
+            Column("weights", "Weights"),
+            Column("precision", "Precision"),
+            Column("setting", "Setting"),
+            Column("resumed", "Resumed", 0),
+        ),
+        tuple(rows),
+        notes=(
+            "Code: git revision that trained, ‘+’ with local changes. The other hashes are the first digits of those "
+            "in dvc.lock. Setting: hardware and versions, as listed below.",
+        ),
+    )
+
+
+def settings(runs: pd.DataFrame) -> list[str]:
+    """The distinct hardware and software that runs were made with, in a stable order."""
+    columns = ["hardware", "device", "threads", "torch", "python"]
+    return sorted({" · ".join(_described(row)) for row in runs[columns].to_dict("records")})
+
+
+def setting_mark(runs: pd.DataFrame, row: dict) -> str:
+    return chr(ord("A") + settings(runs).index(" · ".join(_described(row)))) if len(settings(runs)) <= 26 else MISSING
+
+
+def _described(row: dict) -> list[str]:
+    return [
+        str(row["hardware"]),
+        str(row["device"]),
+        f"{whole(row['threads'])} threads",
+        f"PyTorch {row['torch']}",
+        f"Python {row['python']}",
+    ]
+
+
+def _short(digest) -> str | None:
+    """Eight digits, and the mark of local changes."""
+    if not isinstance(digest, str) or not digest:
+        return None
+    return digest[:8] + ("+" if digest.endswith("+") else "")
+
+
 def markdown(table: Table, position: int) -> Raw:
     """A pipe table under a bold caption, notes in italics."""
     writer = Markdown()
@@ -245,7 +502,7 @@ def markdown(table: Table, position: int) -> Raw:
     return Raw("\n".join([caption, "", line(titles), f"|{rule}|", *map(line, cells)]) + "\n" + notes)
 
 
-def latex(table: Table, position: int) -> Raw:
+def latex(table: Table) -> Raw:
     """A booktabs table with siunitx columns by pandas' Styler; wide ones shrink to the text's width."""
     writer = Latex()
     body = pd.DataFrame(table.cells(), columns=range(len(table.columns)))

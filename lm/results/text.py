@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from typing import ClassVar
 
 import pandas as pd
 
@@ -88,6 +89,7 @@ class Markdown:
         return Raw("".join(f"- {self.text(value)}\n" for value in values))
 
     def reference(self, kind: str, key: str, position: int) -> Raw:
+        del key
         return Raw(f"{kind.capitalize()} {position}")
 
 
@@ -95,7 +97,7 @@ class Latex:
     """LaTeX for pdfTeX: what its fonts can't print is spelled as its code point, so that any text compiles."""
 
     suffix = "pdf"
-    _special = {
+    _special: ClassVar[dict[str, str]] = {
         "\\": r"\textbackslash{}",
         "{": r"\{",
         "}": r"\}",
@@ -164,6 +166,7 @@ class Latex:
         return Raw(rf"\texttt{{{self.text(breakable).replace(chr(0), chr(92) + 'allowbreak{}')}}}")
 
     def block(self, value: str, language: str = "") -> Raw:
+        del language
         plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in value.rstrip())
         return Raw(f"\\begin{{Verbatim}}\n{plain}\n\\end{{Verbatim}}\n")
 
@@ -176,6 +179,7 @@ class Latex:
         return Raw(f"\\begin{{itemize}}\n{lines}\\end{{itemize}}\n" if lines else "")
 
     def reference(self, kind: str, key: str, position: int) -> Raw:
+        del position
         return Raw(rf"{kind.capitalize()}~\ref{{{kind}:{key}}}")
 
 
