@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm.config.study import PARAMS, load_study
 from lm.errors import reported
-from lm.results.aggregate import collect, write_tables
+from lm.runs.collect import collect, write_tables
 
 
 @reported

@@ -31,9 +31,17 @@ class CausalSelfAttention(nn.Module):
         return self.output(mixed_BHTK.transpose(1, 2).reshape(B, T, D))
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    if query.device.type != "cpu" or query.dtype == torch.float32:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-    # PyTorch's CPU kernel is about 1.7 times slower in bf16 than in fp32
-    with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True)
+def _attend(query_BHTK: Tensor, key_BHTK: Tensor, value_BHTK: Tensor) -> Tensor:
+    if query_BHTK.device.type == "cpu" and query_BHTK.dtype == torch.bfloat16:
+        with torch.autocast("cpu", enabled=False):  # it would turn the weights to fp32 and back
+            return _attend_by_products(query_BHTK, key_BHTK, value_BHTK)
+    return F.scaled_dot_product_attention(query_BHTK, key_BHTK, value_BHTK, is_causal=True)
+
+
+def _attend_by_products(query_BHTK: Tensor, key_BHTK: Tensor, value_BHTK: Tensor) -> Tensor:
+    """The same function as two batched products; in bf16 on a CPU two to three times as fast as the fused kernel."""
+    T, K = query_BHTK.shape[-2:]
+    future_TT = torch.full((T, T), -torch.inf, dtype=query_BHTK.dtype, device=query_BHTK.device).triu(1)
+    query, key, value = (x.flatten(0, 1) for x in (query_BHTK, key_BHTK, value_BHTK))
+    scores = torch.baddbmm(future_TT.expand(len(query), T, T), query, key.transpose(1, 2), alpha=K**-0.5)
+    return (torch.softmax(scores, -1) @ value).view(query_BHTK.shape)

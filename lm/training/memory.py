@@ -101,9 +101,10 @@ def predict_memory(config: RunConfig, model: nn.Module, vocabulary: int, precisi
         # gates, cell and output a layer, and the head's input and output
         kept = tokens * (shapes.layers * 6 * shapes.lstm_hidden * half + shapes.width * (4 + 2 * half))
     else:
-        # a block keeps its input, q, k, v (twice: the CPU's attention works in fp32), the mix, two norms' inputs
-        # and outputs (fp32), and the inner layer before and after its GELU
-        a_block = shapes.width * (4 * half + 3 * 4 + 4 * 4 + half) + shapes.mlp * 2 * half
+        # a block keeps its input, q, k, v, the mix, two norms' inputs and outputs (fp32), the inner layer before and
+        # after its GELU, and a row of attention weights a head where the CPU's attention is two products
+        rows_of_weights = shapes.heads * shapes.context * half if precision == "bf16" else 0
+        a_block = shapes.width * (5 * half + 4 * 4) + shapes.mlp * 2 * half + rows_of_weights
         kept = tokens * (shapes.layers * a_block + shapes.width * 4)
     copies = (all_parameters - table) * half if half == 2 else 0
     logits = rows * vocabulary * (4 + (half if half == 2 else 0))

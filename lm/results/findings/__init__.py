@@ -1,0 +1,1 @@
+"""What the results show: data in, typed statements with their evidence out."""

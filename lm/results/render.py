@@ -1,0 +1,102 @@
+"""One text, two documents: ``report.j2`` is written once through a Markdown and once through a LaTeX writer.
+
+Same inputs give the same bytes: nothing here knows the date or the machine that renders.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from lm.results import names, tables, text
+from lm.results.figures import Figure
+from lm.results.tables import Table
+from lm.results.text import Latex, Markdown, Raw, Writer
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a template may call: headings, tables, figures and references in the document's format."""
+
+    writer: Writer
+    tables: dict[str, Table]
+    figures: dict[str, Figure]
+
+    def heading(self, level: int, title) -> Raw:
+        return self.writer.heading(level, title)
+
+    def table(self, key: str) -> Raw:
+        """The table, or nothing where the results have none of it."""
+        if key not in self.tables:
+            return Raw("")
+        setter = tables.markdown if isinstance(self.writer, Markdown) else tables.latex
+        return setter(self.tables[key], self._position(self.tables, key))
+
+    def figure(self, key: str) -> Raw:
+        """The figure, or nothing where the results have none of it."""
+        if key not in self.figures:
+            return Raw("")
+        caption = self.writer.text(self.figures[key].caption)
+        if isinstance(self.writer, Markdown):
+            position = self._position(self.figures, key)
+            return Raw(f"![Figure {position}](figures/{key}.svg)\n\n**Figure {position}.** {caption}\n")
+        return Raw(
+            "\\begin{figure}[htbp]\n\\centering\n"
+            f"\\includegraphics[width=\\linewidth]{{figures/{key}.pdf}}\n"
+            f"\\caption{{{caption}}}\\label{{figure:{key}}}\n\\end{{figure}}\n"
+        )
+
+    def reference(self, kind: str, key: str) -> Raw:
+        return self.writer.reference(kind, key, self._position(self.tables if kind == "table" else self.figures, key))
+
+    @staticmethod
+    def _position(parts: dict, key: str) -> int:
+        return 1 + list(parts).index(key)
+
+    def strong(self, value) -> Raw:
+        return self.writer.strong(value)
+
+    def emphasis(self, value) -> Raw:
+        return self.writer.emphasis(value)
+
+    def code(self, value) -> Raw:
+        return self.writer.code(value)
+
+    def block(self, value, language: str = "") -> Raw:
+        return self.writer.block(value, language)
+
+    def quote(self, value) -> Raw:
+        return self.writer.quote(value)
+
+    def items(self, values) -> Raw:
+        return self.writer.items(values)
+
+
+def render(templates: Path, context: dict, parts: dict[str, Table], figures: dict[str, Figure]) -> dict[str, str]:
+    """``{"report.md": …, "report.tex": …}``. Tables and figures count in the order given."""
+    rendered = {}
+    for suffix, writer in (("md", Markdown()), ("tex", Latex())):
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(templates),
+            undefined=jinja2.StrictUndefined,
+            finalize=writer.text,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        environment.filters |= {
+            "configuration": names.configuration,
+            "counted": names.counted,
+            "listed": names.listed,
+            "number": text.number,
+            "percent": text.percent,
+            "ppl": text.perplexity,
+            "whole": text.whole,
+        }
+        document = Document(writer, parts, figures)
+        page = environment.get_template(f"report.{suffix}.j2").render(doc=document, **context)
+        rendered[f"report.{suffix}"] = re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+    return rendered

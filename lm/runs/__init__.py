@@ -1,0 +1,1 @@
+"""The files of the runs that params.yaml names, joined into tables."""

@@ -1,0 +1,1 @@
+"""Programs that measure. They are run by hand: a timed test on a shared machine says nothing."""
