@@ -20,6 +20,7 @@ ROOMS = {
     "models": {"errors", "config", "corpus"},
     "training": {"errors", "config", "corpus", "models"},
     "results": {"errors", "config"},
+    "runs": {"errors", "config", "results"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""
 
@@ -112,6 +113,6 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 @pytest.mark.parametrize("stage", ["corpus", "tokenize", "configure", "aggregate", "report"])
-def test_only_training_needs_torch(stage):
+def test_what_neither_trains_nor_generates_needs_no_torch(stage):
     named = set().union(*(named_imports(name) for name in closure(script_of(stage))))
     assert "torch" not in {each.split(".")[0] for each in named}
