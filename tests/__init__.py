@@ -1,0 +1,1 @@
+"""Unit, parity, fault and pipeline tests. ``pytest`` runs them all."""

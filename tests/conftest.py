@@ -1,0 +1,103 @@
+"""Tiny data and configurations that the unit tests share. No test needs a network, a GPU or a git configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
+from lm.corpus.tokens import write_tokens
+from lm.corpus.windows import Windows
+
+VOCABULARY = 50
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from threads, and sums that do not depend on them repeat anywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_torch_are_put_back() -> Iterator[None]:
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run_config() -> Callable[..., RunConfig]:
+    """A resolved configuration of a model that trains in well under a second; keywords change it."""
+
+    def make(
+        model: str = "gpt",
+        optimizer: str = "adam",
+        *,
+        layers: int = 1,
+        lr: float = 1e-2,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        batch: int = 4,
+        epochs: int = 2,
+        context: int = 8,
+        precision: str = "fp32",
+    ) -> RunConfig:
+        shapes = {"lstm_hidden": 12} if model == "lstm" else {"heads": 2, "mlp": 32}
+        return RunConfig(
+            experiment="7",
+            model=ModelConfig(architecture=model, layers=layers, context=context, width=16, **shapes),
+            optimizer=OptimizerConfig(name=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum),
+            training=TrainingConfig(batch=batch, epochs=epochs, train_sample=6),
+            compute=ComputeConfig(device="cpu", precision=precision, threads=1),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def token_arrays() -> dict[str, np.ndarray]:
+    """A Markov chain over 50 tokens: there is something to learn, and no split fills its last window."""
+    generator = np.random.default_rng(5)
+
+    def chain(length: int) -> np.ndarray:
+        steps = generator.integers(1, 4, size=length)
+        return (np.cumsum(steps) % VOCABULARY).astype(np.uint16)
+
+    return {"train": chain(1003), "validation": chain(131), "test": chain(150)}
+
+
+@pytest.fixture
+def splits(token_arrays) -> dict[str, Windows]:
+    return {name: Windows(tokens, 8) for name, tokens in token_arrays.items()}
+
+
+@pytest.fixture(scope="session")
+def token_folder(token_arrays, tmp_path_factory) -> Path:
+    """The same tokens as the tokenize stage would write them. Read only: a test that spoils it must copy it."""
+    folder = tmp_path_factory.mktemp("tokens")
+    texts = {split: [f"{split} text of five words"] for split in token_arrays}
+    write_tokens(token_arrays, texts, VOCABULARY, folder, {"source": "toy", "version": "1", "license": "none"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """For child processes: an identity of its own for git, and no configuration of the user's or the machine's."""
+    return os.environ | {
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.invalid",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.invalid",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "DVC_NO_ANALYTICS": "true",
+    }

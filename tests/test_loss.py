@@ -1,0 +1,184 @@
+"""The chunked loss against the plain way: log-softmax over all logits, in fp64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lm.corpus.windows import PADDING, Batch, Windows
+from lm.training import evaluation, loss
+from lm.training.evaluation import mean_loss
+from lm.training.hardware import Compute
+from lm.training.loss import projected_cross_entropy
+
+CPU_FP32 = Compute(torch.device("cpu"), "fp32", 1, False)
+
+BF16 = {"atol": 4e-2, "rtol": 4e-2}
+"""bf16 keeps 8 bits: a logit of size 1 is off by up to 2^-9, a product rounded on its way in by as much again."""
+
+
+def plain(features: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Total NLL and its two gradients in fp64, all logits at once."""
+    features, weight = (t.detach().double().requires_grad_() for t in (features, weight))
+    log_probabilities = torch.log_softmax(features @ weight.T, dim=-1).flatten(0, -2)
+    kept = targets.flatten() != PADDING
+    total = -log_probabilities[kept].gather(1, targets.flatten()[kept, None]).sum()
+    total.backward()
+    return total.detach(), features.grad, weight.grad
+
+
+def as_batch(targets: Tensor) -> Batch:
+    return Batch(torch.zeros_like(targets), targets, int((targets != PADDING).sum()))
+
+
+def draw(batch: int, time: int, width: int, vocabulary: int, padded: int, size: float, seed: int):
+    """Random features, weights and targets; the last ``padded`` targets (never all) do not exist."""
+    generator = torch.Generator().manual_seed(seed)
+    features = size * torch.randn(batch, time, width, generator=generator, dtype=torch.float64)
+    weight = torch.randn(vocabulary, width, generator=generator, dtype=torch.float64) / width**0.5
+    targets = torch.randint(vocabulary, (batch, time), generator=generator)
+    padded = min(padded, batch * time - 1)
+    if padded:
+        targets.view(-1)[-padded:] = PADDING
+    return features, weight, targets
+
+
+def chunked(features: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    kind = torch.float64 if dtype == torch.float64 else torch.float32
+    features, weight = (t.detach().to(kind).requires_grad_() for t in (features, weight))
+    total = projected_cross_entropy(features, weight, as_batch(targets), dtype)
+    total.backward()
+    return total.detach(), features.grad, weight.grad
+
+
+shapes = st.builds(
+    draw,
+    batch=st.integers(1, 4),
+    time=st.integers(1, 9),
+    width=st.integers(1, 12),
+    vocabulary=st.integers(1, 40),
+    padded=st.integers(0, 8),
+    size=st.sampled_from([0.0, 1.0, 30.0]),
+    seed=st.integers(0, 2**16),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_chunks() -> object:
+    """Chunks of five rows, so that small shapes cross chunk boundaries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss, "_CHUNK_ROWS", (5, 5))
+        yield
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, {"atol": 1e-10, "rtol": 1e-10}), (torch.float32, {"atol": 1e-4, "rtol": 1e-5})],
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(drawn=shapes)
+def test_equals_the_plain_way(dtype, tolerance, drawn):
+    features, weight, targets = drawn
+    for ours, theirs in zip(chunked(features, weight, targets, dtype), plain(*drawn), strict=True):
+        torch.testing.assert_close(ours.double(), theirs, **tolerance)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(drawn=shapes.filter(lambda drawn: drawn[0].abs().max() < 10))
+def test_equals_the_plain_way_in_bf16(drawn):
+    features, weight, targets = drawn
+    count = (targets != PADDING).sum()
+    (ours, *gradients), (theirs, *expected) = chunked(features, weight, targets, torch.bfloat16), plain(*drawn)
+    torch.testing.assert_close(ours / count, theirs / count, **BF16)
+    for gradient, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient.double() / count, other / count, **BF16)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 6, 10, 11])
+def test_chunk_boundaries(rows):
+    """One row, one short of a chunk, a whole one, one more, two whole ones, two and one."""
+    drawn = draw(1, rows, 6, 17, 0, 1.0, rows)
+    for ours, theirs in zip(chunked(*drawn, torch.float64), plain(*drawn), strict=True):
+        torch.testing.assert_close(ours.double(), theirs, atol=1e-10, rtol=1e-10)
+
+
+def test_log_sum_exp_neither_overflows_nor_vanishes():
+    features = torch.tensor([[[1e4], [-1e4]]])
+    weight = torch.tensor([[1.0], [-1.0]])
+    total, *gradients = chunked(features, weight, torch.tensor([[0, 0]]), torch.float32)
+    assert total.item() == pytest.approx(2e4)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "features"])
+def test_what_is_frozen_gets_no_gradient_and_changes_none(frozen):
+    features, weight, targets = draw(2, 7, 5, 11, 3, 1.0, 0)
+    total, grad_features, grad_weight = plain(features, weight, targets)
+    features.requires_grad_(frozen != "features")
+    weight.requires_grad_(frozen != "weight")
+    value = projected_cross_entropy(features, weight, as_batch(targets), torch.float64)
+    value.backward()
+    assert value.item() == pytest.approx(total.item())
+    if frozen == "weight":
+        assert weight.grad is None
+        torch.testing.assert_close(features.grad, grad_features, atol=1e-10, rtol=1e-10)
+    else:
+        assert features.grad is None
+        torch.testing.assert_close(weight.grad, grad_weight, atol=1e-10, rtol=1e-10)
+
+
+def test_value_is_the_same_where_no_gradient_is_asked_for():
+    features, weight, targets = draw(2, 7, 5, 11, 3, 1.0, 0)
+    with torch.inference_mode():
+        value = projected_cross_entropy(features, weight, as_batch(targets), torch.float64)
+    assert value.item() == pytest.approx(plain(features, weight, targets)[0].item())
+
+
+def test_a_factor_on_the_loss_scales_the_gradient():
+    features, weight, targets = draw(2, 7, 5, 11, 3, 1.0, 0)
+    _, expected, _ = plain(features, weight, targets)
+    features.requires_grad_()
+    (projected_cross_entropy(features, weight, as_batch(targets), torch.float64) / 8).backward()
+    torch.testing.assert_close(features.grad, expected / 8, atol=1e-10, rtol=1e-10)
+
+
+class Toy(torch.nn.Module):
+    """Every token has the same features, so the model is one distribution, known in closed form."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(len(probabilities), 1)
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.tensor(probabilities).log()[:, None])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.ones(*tokens.shape, 1)
+
+
+@pytest.mark.parametrize("tokens_at_once", [8, 32, 8192])
+def test_perplexity_of_a_toy_distribution(monkeypatch, tokens_at_once):
+    """Counts 8, 4, 2, 1, 1 under p = 1/2, 1/4, 1/8, 1/16, 1/16 cost 30 bits a cycle of 16: perplexity 2^(30/16).
+
+    Fifteen cycles in windows of 8 end in a window with a single padded place, in a last batch that is not full.
+    """
+    monkeypatch.setattr(evaluation, "_TOKENS_AT_ONCE", tokens_at_once)
+    cycle = np.repeat(np.arange(5), [8, 4, 2, 1, 1])
+    tokens = np.concatenate([[0], np.random.default_rng(0).permutation(np.tile(cycle, 15))])
+    windows = Windows(tokens[:-1].astype(np.uint16), 8)
+    counts = np.bincount(tokens[1:-1], minlength=5)
+    bits = counts @ np.array([1, 2, 3, 4, 4])
+    assert len(windows) == 30
+    assert windows.predicted == counts.sum() == 239
+
+    found = mean_loss(Toy([1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16]), windows, np.arange(30), CPU_FP32)
+    assert math.exp(found) == pytest.approx(2 ** (bits / 239), rel=1e-6)
+
+    whole = Windows(tokens.astype(np.uint16), 8)
+    found = mean_loss(Toy([1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16]), whole, np.arange(30), CPU_FP32)
+    assert math.exp(found) == pytest.approx(2 ** (30 / 16), rel=1e-6)

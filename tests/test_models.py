@@ -1,0 +1,202 @@
+"""Models against PyTorch's own modules, against the equations, and against the study's parameter counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lm.config.run import ModelConfig
+from lm.models.attention import CausalSelfAttention
+from lm.models.build import build_model, count_parameters
+from lm.models.gpt import GPT, Block
+from lm.models.lstm import LSTM
+
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+def reference_sizes(architecture: str, layers: int) -> ModelConfig:
+    shapes = {"lstm_hidden": 512} if architecture == "lstm" else {"heads": 12, "mlp": 3072}
+    return ModelConfig(architecture=architecture, layers=layers, context=256, width=768, **shapes)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers", "whole", "without_embeddings"),
+    [
+        ("lstm", 1, 34_107_392, 3_019_520),
+        ("lstm", 2, 36_208_640, 5_120_768),
+        ("lstm", 4, 40_411_136, 9_323_264),
+        ("gpt", 1, 38_372_352, 7_087_872),
+        ("gpt", 2, 45_460_224, 2 * 7_087_872),
+        ("gpt", 4, 59_635_968, 4 * 7_087_872),
+    ],
+)
+def test_parameters_of_the_reference_study(architecture, layers, whole, without_embeddings):
+    with torch.device("meta"):
+        model = build_model(reference_sizes(architecture, layers), vocabulary=40_479)
+    counts = count_parameters(model)
+    assert counts["parameters"] == whole
+    assert counts["parameters"] - counts["embedding_parameters"] == without_embeddings
+    assert counts["attention_parameters"] == (layers * 4 * (768**2 + 768) if architecture == "gpt" else 0)
+    assert counts["trainable_parameters"] == whole
+    for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
+        table.requires_grad_(False)
+    assert count_parameters(model)["trainable_parameters"] == without_embeddings
+
+
+def test_attention_is_four_projections():
+    with torch.device("meta"):
+        attention = CausalSelfAttention(768, 12)
+    assert sum(parameter.numel() for parameter in attention.parameters()) == 4 * (768**2 + 768) == 2_362_368
+
+
+def grow(module: nn.Module) -> None:
+    """Draw every weight anew, biases and norms too, so that a swapped or forgotten one shows."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=0.3)
+
+
+def copy_attention(ours: CausalSelfAttention, theirs: nn.MultiheadAttention) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    pairs = [
+        (ours.query_key_value.weight, theirs.in_proj_weight),
+        (ours.query_key_value.bias, theirs.in_proj_bias),
+        (ours.output.weight, theirs.out_proj.weight),
+        (ours.output.bias, theirs.out_proj.bias),
+    ]
+    copy(pairs)
+    return pairs
+
+
+def copy(pairs: list[tuple[nn.Parameter, nn.Parameter]]) -> None:
+    with torch.no_grad():
+        for ours, theirs in pairs:
+            theirs.copy_(ours)
+
+
+def compare(
+    x: Tensor, ours: Tensor, x_theirs: Tensor, theirs: Tensor, pairs: list[tuple[nn.Parameter, nn.Parameter]]
+) -> None:
+    """Values, and the gradients of a random projection of them in the input and in every parameter."""
+    direction = torch.randn_like(ours) / ours.numel() ** 0.5
+    (ours * direction).sum().backward()
+    (theirs * direction).sum().backward()
+    torch.testing.assert_close(ours, theirs, **TOLERANCE)
+    torch.testing.assert_close(x.grad, x_theirs.grad, **TOLERANCE)
+    for mine, other in pairs:
+        torch.testing.assert_close(mine.grad, other.grad, **TOLERANCE)
+
+
+def two_inputs(*shape: int) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(2)
+    x = torch.randn(*shape)
+    return x.clone().requires_grad_(), x.clone().requires_grad_()
+
+
+@pytest.mark.parametrize(("batch", "time", "width", "heads"), [(2, 7, 24, 3), (1, 1, 8, 1), (3, 33, 32, 4)])
+def test_attention_equals_pytorchs(batch, time, width, heads):
+    ours, theirs = CausalSelfAttention(width, heads), nn.MultiheadAttention(width, heads, batch_first=True)
+    grow(ours)
+    pairs = copy_attention(ours, theirs)
+    x, y = two_inputs(batch, time, width)
+    future = torch.triu(torch.ones(time, time, dtype=torch.bool), diagonal=1)
+    expected, _ = theirs(y, y, y, attn_mask=future, need_weights=True)
+    compare(x, ours(x), y, expected, pairs)
+
+
+@pytest.mark.parametrize(("batch", "time", "width", "heads", "mlp"), [(2, 9, 24, 3, 48), (1, 20, 16, 2, 64)])
+def test_block_equals_pytorchs_post_norm_layer(batch, time, width, heads, mlp):
+    ours = Block(width, heads, mlp)
+    theirs = nn.TransformerEncoderLayer(
+        width, heads, mlp, dropout=0.0, activation="gelu", layer_norm_eps=1e-5, batch_first=True, norm_first=False
+    )
+    grow(ours)
+    pairs = copy_attention(ours.attention, theirs.self_attn)
+    for mine, other in (
+        (ours.attention_norm, theirs.norm1),
+        (ours.mlp[0], theirs.linear1),
+        (ours.mlp[2], theirs.linear2),
+        (ours.mlp_norm, theirs.norm2),
+    ):
+        pairs += [(mine.weight, other.weight), (mine.bias, other.bias)]
+    copy(pairs)
+    x, y = two_inputs(batch, time, width)
+    expected = theirs(y, src_mask=nn.Transformer.generate_square_subsequent_mask(time), is_causal=True)
+    compare(x, ours(x), y, expected, pairs)
+
+
+def test_gpt_is_embeddings_positions_and_blocks():
+    model = GPT(vocabulary=11, context=6, width=8, layers=2, heads=2, mlp=16)
+    grow(model)
+    tokens = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    expected = model.embedding.weight[tokens] + model.positions.weight[:5]
+    for block in model.blocks:
+        expected = block(expected)
+    torch.testing.assert_close(model(tokens), expected, atol=0, rtol=0)
+
+
+def step_by_step(model: LSTM, tokens: Tensor) -> Tensor:
+    """Hochreiter & Schmidhuber's equations, one token and one layer at a time, from a zero state."""
+    outputs = []
+    hidden = [torch.zeros(len(tokens), model.lstm.hidden_size) for _ in range(model.lstm.num_layers)]
+    cell = [state.clone() for state in hidden]
+    for t in range(tokens.shape[1]):
+        x = model.embedding.weight[tokens[:, t]]
+        for layer in range(model.lstm.num_layers):
+            of = {name: getattr(model.lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh")}
+            bias = getattr(model.lstm, f"bias_ih_l{layer}") + getattr(model.lstm, f"bias_hh_l{layer}")
+            gates = x @ of["weight_ih"].T + hidden[layer] @ of["weight_hh"].T + bias
+            enter, forget, candidate, leave = gates.chunk(4, dim=1)
+            cell[layer] = torch.sigmoid(forget) * cell[layer] + torch.sigmoid(enter) * torch.tanh(candidate)
+            hidden[layer] = torch.sigmoid(leave) * torch.tanh(cell[layer])
+            x = hidden[layer]
+        outputs.append(torch.clamp(x @ model.head[0].weight.T + model.head[0].bias, min=0))
+    return torch.stack(outputs, dim=1)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_lstm_equals_its_equations(layers):
+    ours, theirs = LSTM(13, 10, 7, layers), LSTM(13, 10, 7, layers)
+    grow(ours)
+    theirs.load_state_dict(ours.state_dict())
+    tokens = torch.randint(13, (3, 12), generator=torch.Generator().manual_seed(3))
+    value, expected = ours(tokens), step_by_step(theirs, tokens)
+    direction = torch.randn_like(value) / value.numel() ** 0.5
+    (value * direction).sum().backward()
+    (expected * direction).sum().backward()
+    torch.testing.assert_close(value, expected, **TOLERANCE)
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, **TOLERANCE, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("architecture", ["lstm", "gpt"])
+def test_no_position_sees_the_future(architecture, dtype):
+    """Change everything after each position: what came before must stay the same to the bit, what follows must not."""
+    shapes = {"lstm_hidden": 12} if architecture == "lstm" else {"heads": 2, "mlp": 32}
+    config = ModelConfig(architecture=architecture, layers=3, context=10, width=16, **shapes)
+    model = build_model(config, vocabulary=20)
+    grow(model)
+    tokens = torch.randint(20, (4, 10), generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        before = model(tokens)
+        for t in range(1, 10):
+            changed = tokens.clone()
+            changed[:, t:] = (changed[:, t:] + 1) % 20
+            after = model(changed)
+            assert torch.equal(after[:, :t], before[:, :t])
+            assert not torch.equal(after[:, t], before[:, t])
+
+
+@pytest.mark.parametrize("architecture", ["lstm", "gpt"])
+def test_initialization_follows_the_seed(architecture):
+    shapes = {"lstm_hidden": 12} if architecture == "lstm" else {"heads": 2, "mlp": 32}
+    config = ModelConfig(architecture=architecture, layers=2, context=8, width=16, **shapes)
+
+    def drawn(seed: int) -> list[Tensor]:
+        torch.manual_seed(seed)
+        return list(build_model(config, vocabulary=20).state_dict().values())
+
+    assert all(map(torch.equal, drawn(1), drawn(1)))
+    assert not all(map(torch.equal, drawn(1), drawn(2)))

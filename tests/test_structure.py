@@ -1,0 +1,118 @@
+"""What imports what: stages' deps are exactly the code they run, and the rooms of lm/ keep their order."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+CODE = ("stages/", "lm/")
+ROOMS = {
+    "errors": set(),
+    "config": {"errors"},
+    "corpus": {"errors", "config"},
+    "models": {"errors", "config", "corpus"},
+    "training": {"errors", "config", "corpus", "models"},
+    "results": {"errors", "config"},
+    "runs": {"errors", "config", "results"},
+}
+"""Each room of lm/, and the rooms that it may import beside itself."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the library and the stages, by dotted name."""
+    found = {}
+    for package in ("lm", "stages"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def named_imports(name: str) -> set[str]:
+    """The dotted names in the import statements of a module, wherever in it they stand."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative imports are not followed by this test"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ancestors(name: str) -> set[str]:
+    parts = name.split(".")
+    return {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
+
+
+def direct_imports(name: str) -> set[str]:
+    """The project's own modules that a module imports, with the packages that Python runs on the way."""
+    own = {each for each in named_imports(name) if each in MODULES}
+    return set().union(*map(ancestors, own)) | ancestors(name) - {name}
+
+
+def closure(name: str) -> set[str]:
+    """Every module of the project that runs when ``python -m name`` does."""
+    seen, left = set(), [name]
+    while left:
+        each = left.pop()
+        if each not in seen:
+            seen.add(each)
+            left.extend(direct_imports(each))
+    return seen
+
+
+def script_of(stage: str) -> str:
+    return re.search(r"python -m (stages\.\w+)", STAGES[stage]["cmd"]).group(1)
+
+
+def code_dependencies(stage: str) -> set[str]:
+    """The .py files among a stage's deps, directories expanded."""
+    found = set()
+    for dep in STAGES[stage]["deps"]:
+        if dep.startswith(CODE):
+            path = ROOT / dep
+            assert path.exists(), f"{stage}: the dependency {dep} does not exist"
+            found |= set(path.rglob("*.py")) if path.is_dir() else {path}
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
+    runs = {MODULES[name].relative_to(ROOT).as_posix() for name in closure(script_of(stage))}
+    declared = {path for path in code_dependencies(stage) if path.endswith(".py")}
+    assert declared - runs == set(), "depends on code that it does not run"
+    assert runs - declared == set(), "runs code that it does not depend on"
+
+
+def test_every_stage_of_the_design_is_there():
+    assert {"corpus", "tokenize", "configure", "train", "aggregate", "report"} <= set(STAGES)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("lm.")])
+def test_a_room_imports_only_the_rooms_before_it(name):
+    room = name.split(".")[1]
+    imported = {each.split(".")[1] for each in direct_imports(name) if each.startswith("lm.")}
+    assert imported - {room} <= ROOMS[room]
+    assert not any(each.split(".")[0] in ("stages", "tests") for each in named_imports(name))
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: {each for each in named_imports(name) if each in MODULES} - set(ancestors(name)) for name in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("stage", ["corpus", "tokenize", "configure", "aggregate", "report"])
+def test_what_neither_trains_nor_generates_needs_no_torch(stage):
+    named = set().union(*(named_imports(name) for name in closure(script_of(stage))))
+    assert "torch" not in {each.split(".")[0] for each in named}
