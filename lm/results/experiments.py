@@ -11,6 +11,8 @@ from lm.results.text import MISSING, whole
 
 def by_experiment(runs: pd.DataFrame) -> pd.DataFrame:
     """One row an experiment in the report's order; figures as means over its seeds, ``<name>_half`` beside them."""
+    if runs.empty:
+        return runs
     rows = []
     for _, group in order(runs).groupby("experiment", sort=False):
         first = group.iloc[0]
@@ -33,7 +35,7 @@ def epoch_range(epochs: pd.Series) -> str:
 
 
 def unlike_hardware(runs: pd.DataFrame) -> dict[str, int]:
-    """Experiment to a mark (1, 2, …) for hardware, device, precision class or threads unlike the commonest."""
+    """Experiment to a mark (1, 2, …) for hardware or threads unlike the commonest."""
     kinds = runs.groupby("experiment", sort=False).apply(
         lambda group: " / ".join(sorted({f"{r.hardware}, {whole(r.threads)} threads" for r in group.itertuples()}))
     )

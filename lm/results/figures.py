@@ -76,6 +76,8 @@ def draw_all(runs: pd.DataFrame, epochs: pd.DataFrame, folder: Path) -> dict[str
             if painted is None:
                 continue
             canvas, caption = painted
+            canvas.draw_without_rendering()
+            canvas.set_layout_engine("none")  # laid out once, not again for each format
             canvas.savefig(folder / f"{key}.svg", metadata={"Date": None})
             canvas.savefig(folder / f"{key}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
             plt.close(canvas)

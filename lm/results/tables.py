@@ -502,6 +502,10 @@ def markdown(table: Table, position: int) -> Raw:
     return Raw("\n".join([caption, "", line(titles), f"|{rule}|", *map(line, cells)]) + "\n" + notes)
 
 
+_PAGE = 40
+"""Rows that fit on a page; a longer table is set as one that breaks across pages."""
+
+
 def latex(table: Table) -> Raw:
     """A booktabs table with siunitx columns by pandas' Styler; wide ones shrink to the text's width."""
     writer = Latex()
@@ -523,7 +527,12 @@ def latex(table: Table) -> Raw:
         styles.loc[row, keys.index(key)] = "bfseries: ;"
     titles = [f"{{{writer.text(column.title)}}}" for column in table.columns]
     styler = body.style.hide(axis="index").format_index(titles.__getitem__, axis=1).apply(lambda _: styles, axis=None)
-    tabular = styler.to_latex(hrules=True, column_format="@{}" + "".join(formats) + "@{}")
+    layout = {"hrules": True, "column_format": "@{}" + "".join(formats) + "@{}"}
+    if len(body) > _PAGE:
+        caption, label = f"{writer.text(table.caption)}.", f"table:{table.key}"
+        long = styler.to_latex(environment="longtable", caption=caption, label=label, **layout)
+        return Raw(f"{{\\footnotesize\n{long}}}\n\n{writer.text(' '.join(table.notes))}\n")
+    tabular = styler.to_latex(**layout)
     notes = (
         f"\\par\\smallskip\\begin{{minipage}}{{\\linewidth}}\\footnotesize {writer.text(' '.join(table.notes))}"
         "\\end{minipage}\n"
