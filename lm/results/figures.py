@@ -76,8 +76,9 @@ def draw_all(runs: pd.DataFrame, epochs: pd.DataFrame, folder: Path) -> dict[str
             if painted is None:
                 continue
             canvas, caption = painted
-            canvas.draw_without_rendering()
-            canvas.set_layout_engine("none")  # laid out once, not again for each format
+            for _ in range(2):  # long labels and legends settle in the second pass
+                canvas.get_layout_engine().execute(canvas)
+            canvas.set_layout_engine("none")  # not again for each format
             canvas.savefig(folder / f"{key}.svg", metadata={"Date": None})
             canvas.savefig(folder / f"{key}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
             plt.close(canvas)
@@ -98,7 +99,7 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
     ticks = [math.log(value) for value in _round_values(low - margin, high + margin)]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{math.exp(loss):,.4g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: _tick(math.exp(loss))))
     if right:
         twin = axes.twinx()
         twin.set_ylim(axes.get_ylim())
@@ -106,6 +107,10 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
         twin.spines["right"].set_visible(True)
         twin.yaxis.set_major_locator(MaxNLocator(5))
         twin.set_ylabel("loss (nats per token)")
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
 def _round_values(low: float, high: float) -> list[float]:
@@ -137,7 +142,7 @@ def _plot(axes: Axes, curve: pd.DataFrame, over: str, **style) -> None:
 
 def _legend_below(axes: Axes) -> None:
     """Outside the panel, so that it hides no curve whatever the results."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=1.0, handlelength=2.2)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=0.8, handlelength=1.7)
 
 
 def _bands(runs: pd.DataFrame) -> str:
@@ -364,7 +369,10 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
         axes.barh(y, width, left=left, color=color, label=label, height=0.7)
         left += width
     measured = experiments["memory_footprint_mb"].to_numpy(float)
-    axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label="measured peak above baseline")
+    if np.isfinite(measured).any():
+        axes.plot(
+            measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label="measured peak above baseline"
+        )
     rows = experiments.itertuples()
     axes.set_yticks(y, [f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}" for r in rows])
     axes.set_ylim(-0.6, len(experiments) - 0.4)

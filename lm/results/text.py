@@ -29,8 +29,8 @@ def number(value, digits: int = 1) -> str:
 
 
 def whole(value) -> str:
-    """An integer in groups of three."""
-    return MISSING if value is None or pd.isna(value) else f"{int(value):,}"
+    """The nearest integer, in groups of three."""
+    return MISSING if value is None or pd.isna(value) else f"{round(value):,}"
 
 
 def perplexity(value) -> str:

@@ -73,7 +73,8 @@ def wall_clock(runs: pd.DataFrame, epochs: pd.DataFrame) -> WallClock:
         e for e in times if e != fastest and difference(times[fastest], times[e], bound).order == "indistinguishable"
     )
     good = quality[quality <= quality[best] + GOOD_ENOUGH].index
-    pick = str(seconds[good].idxmin())
+    as_fast = seconds[good][seconds[good] <= seconds[good].min() * (1 + bound)].index
+    pick = str(quality[as_fast].idxmin())
     if seconds[pick] > seconds[best] * (1 - bound):
         pick = best
     saved = 100 * (1 - seconds[pick] / seconds[best])
