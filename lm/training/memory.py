@@ -7,7 +7,7 @@ the allocator's, with NVML's used memory beside it, which is what the reference 
 from __future__ import annotations
 
 import statistics
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -27,6 +27,7 @@ class MemoryMeter:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._process = psutil.Process()
+        _first_use(device)
         self.baseline = self._process.memory_info().rss
         self.samples: list[int] = []
         self.nvml_samples: list[int] = []
@@ -62,6 +63,18 @@ class MemoryMeter:
             "gpu_reserved_mb": reserved / _MIB if reserved is not None else None,
             "nvml_mean_mb": statistics.fmean(self.nvml_samples) / _MIB if self.nvml_samples else None,
         }
+
+
+def _first_use(device: torch.device) -> None:
+    """Have PyTorch load what it loads on first use (tens of MiB of modules and kernels): that is no model's memory."""
+    layers = nn.ModuleList([nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 8)]).to(device)
+    optimizer = torch.optim.Adam(layers.parameters(), fused=True)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu")
+    for context in (nullcontext(), half):
+        with context:
+            outputs = layers[1](layers[0](torch.ones(2, 2, 8, device=device))[0])
+        torch.softmax(outputs.float(), -1).sum().backward()
+        optimizer.step()
 
 
 def _nvml_handle(device: torch.device):
