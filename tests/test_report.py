@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -27,14 +26,12 @@ ROOT = Path(__file__).parent.parent
 AWKWARD = "a_b & 100% #1 |x| *y* <z> $5 ^~\\{} `q` [r] 中"
 
 
-def study_folder(root: Path, runs: pd.DataFrame, epochs: pd.DataFrame, samples: list[dict] | None = None) -> Path:
+def study_folder(root: Path, runs: pd.DataFrame, epochs: pd.DataFrame) -> Path:
     """A study as `dvc repro` leaves it before the report is rendered."""
     write(root / "reports", runs, epochs)
     for name in ("reference", "templates"):
         shutil.copytree(ROOT / "reports" / name, root / "reports" / name)
     shutil.copy(ROOT / "params.yaml", root)
-    if samples is not None:
-        (root / "reports" / "samples.json").write_text(json.dumps(samples))
     return root
 
 
@@ -45,8 +42,7 @@ def rendered(root: Path) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory) -> tuple[Path, str, str]:
-    sample = {"experiment": "5", "seed": 42, "prompt": "The", "text": AWKWARD}
-    root = study_folder(tmp_path_factory.mktemp("full"), *make_results(), [sample])
+    root = study_folder(tmp_path_factory.mktemp("full"), *make_results())
     return root, *rendered(root)
 
 
@@ -140,11 +136,6 @@ class TestDocuments:
         assert numbers == list(range(1, len(numbers) + 1))
         assert tex.count(r"\begin{table}") == len(numbers)
         assert [int(found) for found in re.findall(r"\*\*Figure (\d+)\.\*\*", md)] == list(range(1, 18))
-
-    def test_samples_are_escaped(self, full):
-        _, md, tex = full
-        assert r"a\_b &amp; 100%" in md
-        assert r"a\_b \& 100\% \#1" in tex
 
     def test_configuration_is_whole(self, full):
         _, md, tex = full
@@ -243,10 +234,6 @@ class TestInput:
         runs, epochs = make_results({"5": GRID["5"]})
         with pytest.raises(StudyError, match="no runs"):
             load_study(study_folder(tmp_path, runs.iloc[:0], epochs))
-
-    def test_bad_samples(self, tmp_path):
-        with pytest.raises(StudyError, match=r"samples\.json"):
-            load_study(study_folder(tmp_path, *make_results({"5": GRID["5"]}), [{"text": "x"}]))
 
     def test_one_line_and_status_one(self, tmp_path):
         command = [sys.executable, "-m", "stages.report", "--root", str(tmp_path)]

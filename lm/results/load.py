@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +18,6 @@ from lm.results.reference import Reference, load_reference
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A text that a run's best weights went on to write."""
-
-    experiment: str
-    seed: int
-    prompt: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Study:
     """Everything the report is computed from. ``locked`` maps ``experiment-seed`` to hashes of what DVC recorded."""
 
@@ -37,7 +26,6 @@ class Study:
     reference: Reference
     params: dict
     params_text: str
-    samples: tuple[Sample, ...] = ()
     locked: dict[str, dict[str, str]] | None = None
 
 
@@ -67,16 +55,6 @@ def load_table(source, expected: pa.Schema, name: str) -> pd.DataFrame:
         if differing:
             raise StudyError(f"{name}: column types differ from schema {schema.VERSION}: {', '.join(differing)}")
     return table.to_pandas()
-
-
-def load_samples(path: Path) -> tuple[Sample, ...]:
-    """The sample texts, none where no file was written."""
-    if not path.exists():
-        return ()
-    try:
-        return tuple(Sample(**{**entry, "experiment": str(entry["experiment"])}) for entry in json.loads(_text(path)))
-    except (ValueError, TypeError, KeyError):
-        raise StudyError(f"{path}: expected a list of objects with experiment, seed, prompt and text") from None
 
 
 def load_locked(path: Path) -> dict[str, dict[str, str]]:
@@ -119,6 +97,5 @@ def load_study(root: Path) -> Study:
         reference=load_reference(reports / "reference"),
         params=params,
         params_text=text,
-        samples=load_samples(reports / "samples.json"),
         locked=load_locked(root / "dvc.lock"),
     )

@@ -78,9 +78,6 @@ class Document:
         )
         return self.writer.items([Raw(f"{reason} {self.writer.code(remedy.command)}")])
 
-    def quote(self, value) -> Raw:
-        return self.writer.quote(value)
-
     def items(self, values) -> Raw:
         return self.writer.items(values)
 

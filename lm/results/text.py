@@ -82,9 +82,6 @@ class Markdown:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", value)), default=0))
         return Raw(f"{fence}{language}\n{value.rstrip()}\n{fence}\n")
 
-    def quote(self, value) -> Raw:
-        return Raw("".join(f"> {self.text(line)}\n>\n" for line in str(value).splitlines() if line.strip())[:-2])
-
     def items(self, values) -> Raw:
         return Raw("".join(f"- {self.text(value)}\n" for value in values))
 
@@ -169,10 +166,6 @@ class Latex:
         del language
         plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in value.rstrip())
         return Raw(f"\\begin{{Verbatim}}\n{plain}\n\\end{{Verbatim}}\n")
-
-    def quote(self, value) -> Raw:
-        lines = "\n\n".join(self.text(line) for line in str(value).splitlines() if line.strip())
-        return Raw(f"\\begin{{quote}}\\sloppy\n{lines}\n\\end{{quote}}\n")
 
     def items(self, values) -> Raw:
         lines = "".join(f"  \\item {self.text(value)}\n" for value in values)
