@@ -147,7 +147,7 @@ def test_an_empty_file(tmp_path, content):
 
 def test_a_file_that_is_not_utf8(tmp_path):
     path = fill(tmp_path, 4) / "latin.txt"
-    path.write_bytes("caf".encode() + "é".encode("latin-1"))
+    path.write_bytes(b"caf" + "é".encode("latin-1"))
     with pytest.raises(StudyError, match=r"latin\.txt: not UTF-8 at byte 3"):
         load_corpus(str(tmp_path))
 
