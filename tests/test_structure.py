@@ -21,6 +21,9 @@ ROOMS = {
     "training": {"errors", "config", "corpus", "models"},
     "results": {"errors", "config"},
     "runs": {"errors", "config", "results"},
+    "generate": {"models"},
+    "operations": {"config"},
+    "compare": {"errors", "results"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""
 

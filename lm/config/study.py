@@ -11,8 +11,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
 
 from lm.config.run import (
     Architecture,
@@ -125,12 +127,16 @@ def load_study(path: Path = PARAMS) -> Study:
     Raises :class:`StudyError`, one line naming key, value and what is allowed, for the first problem found.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # the parser and the YAML version that DVC itself uses: 1e-3 is a number, a key given twice is an error
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run from the project's root") from None
     except UnicodeDecodeError:
         raise StudyError(f"{path}: not UTF-8 text") from None
-    except yaml.YAMLError as error:
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        raise StudyError(f"{path}: line {line}: {error.problem.splitlines()[0]}; each key may stand once") from None
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise StudyError(f"{path}: not YAML{where}: {getattr(error, 'problem', error)}") from None

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from lm.errors import StudyError
 from lm.results import schema
@@ -82,7 +83,7 @@ def load_locked(path: Path) -> dict[str, dict[str, str]]:
     """From dvc.lock: the hashes of each run's configuration, tokens and weights; empty where nothing is locked."""
     if not path.exists():
         return {}
-    stages = (yaml.safe_load(_text(path)) or {}).get("stages", {})
+    stages = (YAML(typ="safe").load(_text(path)) or {}).get("stages", {})
     locked = {}
     for name, stage in stages.items():
         if not name.startswith("train@"):
@@ -109,8 +110,8 @@ def load_study(root: Path) -> Study:
         raise StudyError("reports/runs.parquet: no runs; params.yaml names the experiments and seeds to train")
     text = _text(root / "params.yaml")
     try:
-        params = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        params = YAML(typ="safe").load(text)
+    except YAMLError as error:
         raise StudyError(f"params.yaml: not YAML: {error}") from None
     return Study(
         runs=order(runs),
