@@ -1,0 +1,115 @@
+"""Tokens: nothing of the text is lost, documents are marked, and the baseline is what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lm.corpus.documents import SPLITS, Document
+from lm.corpus.sources.sotu import load_sotu
+from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
+from lm.corpus.tokens import encode, select_share, unigram_perplexity, write_tokens
+from lm.errors import StudyError
+
+
+@pytest.fixture(scope="module")
+def addresses():
+    return load_sotu().splits
+
+
+@pytest.fixture(scope="module")
+def tokenizer(addresses):
+    return train_byte_bpe([d.text for d in select_share(addresses["train"], 0.02)], 600)
+
+
+def decoded(tokenizer, tokens: np.ndarray) -> list[str]:
+    """The documents back from a stream of tokens, cut at its boundaries."""
+    boundary = tokenizer.token_to_id(BOUNDARY)
+    ends = np.flatnonzero(tokens == boundary)
+    starts = [0, *(ends[:-1] + 1)]
+    return [tokenizer.decode(tokens[a:b].tolist()) for a, b in zip(starts, ends, strict=True)]
+
+
+def test_the_validation_tokens_give_the_text_back_byte_for_byte(addresses, tokenizer):
+    documents = addresses["validation"]
+    tokens = encode(tokenizer, documents)
+    assert [text.encode() for text in decoded(tokenizer, tokens)] == [d.text.encode() for d in documents]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=4))
+def test_any_text_comes_back(tokenizer, texts):
+    assert decoded(tokenizer, encode(tokenizer, [Document("d", text) for text in texts])) == texts
+
+
+@pytest.mark.parametrize("text", [BOUNDARY, f"a{BOUNDARY}b {BOUNDARY}", "<|endof", "Ġ Ċ ā", "\r\n \t  ", "\u0000é😀"])
+def test_text_that_looks_special_stays_text(tokenizer, text):
+    tokens = encode(tokenizer, [Document("d", text), Document("e", "end")])
+    assert decoded(tokenizer, tokens) == [text, "end"]
+    assert (tokens == tokenizer.token_to_id(BOUNDARY)).sum() == 2
+
+
+def test_vocabulary_is_exactly_as_asked_for_and_the_same_each_time(addresses):
+    texts = [d.text for d in addresses["validation"][:2]]
+    first, second = train_byte_bpe(texts, 400), train_byte_bpe(texts, 400)
+    assert first.get_vocab_size() == 400
+    assert first.to_str() == second.to_str()
+
+
+def test_text_too_small_for_the_vocabulary():
+    with pytest.raises(StudyError, match=r"vocabulary 1000 cannot be reached: the training text yields \d+ entries"):
+        train_byte_bpe(["a few words"], 1000)
+
+
+def test_ids_take_two_bytes(addresses, tokenizer):
+    assert encode(tokenizer, addresses["validation"][:1]).dtype == np.uint16
+
+
+@given(count=st.integers(1, 300), share=st.floats(0.001, 1.0))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_a_share_is_of_its_size_and_from_everywhere(count, share):
+    chosen = select_share(list(range(count)), share)
+    assert len(chosen) == max(1, round(share * count))
+    assert chosen == sorted(set(chosen))
+    gaps = np.diff([-1, *chosen, count])
+    assert gaps.max() <= count / len(chosen) + 1
+
+
+def test_unigram_perplexity_in_closed_form():
+    """Counts 3 and 0 with a half more each: probabilities 7/8 and 1/8; one target of each costs ln √(64/7)."""
+    counts = np.array([3, 0])
+    assert unigram_perplexity(counts, np.array([0])) == pytest.approx(8 / 7)
+    assert unigram_perplexity(counts, np.array([1])) == pytest.approx(8)
+    assert unigram_perplexity(counts, np.array([0, 1])) == pytest.approx(math.sqrt(64 / 7))
+
+
+def test_unigram_perplexity_of_nothing_seen_is_the_vocabulary():
+    assert unigram_perplexity(np.zeros(37, dtype=np.int64), np.arange(37)) == pytest.approx(37)
+
+
+def test_the_card_tells_what_is_in_the_arrays(tmp_path):
+    tokens = {
+        "train": np.array([0, 1, 1, 2], dtype=np.uint16),
+        "validation": np.array([2, 1], dtype=np.uint16),
+        "test": np.array([0, 2, 2], dtype=np.uint16),
+    }
+    texts = {"train": ["a b", "ä"], "validation": ["one"], "test": ["t t t"]}
+    write_tokens(tokens, texts, 4, tmp_path, {"source": "toy"})
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert (card["source"], card["vocabulary"]) == ("toy", 4)
+    for split in SPLITS:
+        saved = np.load(tmp_path / f"{split}.npy")
+        assert np.array_equal(saved, tokens[split])
+        counts = card["splits"][split]
+        assert (counts["tokens"], counts["predicted_tokens"]) == (len(saved), len(saved) - 1)
+        assert counts["sha256"] == hashlib.sha256((tmp_path / f"{split}.npy").read_bytes()).hexdigest()
+    assert (card["splits"]["train"]["words"], card["splits"]["train"]["bytes"]) == (3, 5)
+    # train counts 1, 2, 1, 0 plus a half each over 6; the first token of a split is given, not predicted
+    assert card["splits"]["validation"]["unigram_perplexity"] == pytest.approx(6 / 2.5)
+    assert card["splits"]["test"]["unigram_perplexity"] == pytest.approx(6 / 1.5)

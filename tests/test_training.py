@@ -1,0 +1,377 @@
+"""The loop in process, on tiny data: the same bits again, through any stop, and a plain loop's numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+
+from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
+from lm.errors import StudyError
+from lm.models.build import build_model
+from lm.training import hardware, outputs
+from lm.training.evaluation import mean_loss
+from lm.training.hardware import settle
+from lm.training.loop import Interrupted, Trainer
+from lm.training.optimizers import build_optimizer
+from lm.training.outputs import write_run
+
+VOCABULARY = 50
+LEARNED = ("model.safetensors", "history.csv", "metrics.json")
+FILES = {*LEARNED, "timing.csv", "cost.json"}
+
+
+@pytest.fixture
+def train(tmp_path, token_folder):
+    """Make a trainer; ``done`` of it trains to the end and writes the run."""
+
+    def make(config, seed=42, *, checkpoint="run.pt", belongs_to="this", checkpoint_seconds=1e9) -> Trainer:
+        card = read_card(token_folder)
+        splits = {name: open_windows(token_folder, name, config.model.context, card) for name in card["splits"]}
+        compute = settle(config.compute)
+        path = tmp_path / "checkpoints" / checkpoint
+        return Trainer(config, seed, splits, VOCABULARY, compute, path, belongs_to, checkpoint_seconds)
+
+    return make
+
+
+@pytest.fixture
+def done(tmp_path, token_folder):
+    def finish(trainer: Trainer, name: str) -> dict[str, bytes]:
+        trainer.run(name)
+        write_run(trainer, read_card(token_folder), tmp_path / "runs" / name)
+        return {path.name: path.read_bytes() for path in (tmp_path / "runs" / name).iterdir()}
+
+    return finish
+
+
+def learned(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: files[name] for name in LEARNED}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", ["lstm", "gpt"])
+def test_the_same_bits_twice(run_config, train, done, model, precision):
+    config = run_config(model, precision=precision)
+    first = done(train(config, checkpoint="a.pt"), "a")
+    torch.rand(7)  # whatever happened before in this process
+    second = done(train(config, checkpoint="b.pt"), "b")
+    other = done(train(config, seed=43, checkpoint="c.pt"), "c")
+    assert set(first) == FILES
+    assert learned(first) == learned(second)
+    assert all(first[name] != other[name] for name in LEARNED)
+
+
+def stop_at(trainer: Trainer, step: int, number: signal.Signals) -> None:
+    """Let the process be signalled while it takes that step."""
+    plain, count = trainer._step, 0
+
+    def step_and_signal(batch):
+        nonlocal count
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), number)
+        return plain(batch)
+
+    trainer._step = step_and_signal
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [(1, signal.SIGTERM), (13, signal.SIGINT), (32, signal.SIGTERM), (33, signal.SIGTERM), (64, signal.SIGTERM)],
+)
+def test_a_stopped_run_ends_with_the_same_bits(run_config, train, done, capsys, optimizer, step, number):
+    """In the first step, inside an epoch, in an epoch's last step, in the next one's first, in the very last."""
+    config = run_config(optimizer=optimizer, momentum=0.9 if optimizer == "momentum" else 0.0)
+    whole = done(train(config, checkpoint="whole.pt"), "whole")
+    assert train(config).steps_an_epoch == 32
+
+    handler = signal.getsignal(number)
+    stopped = train(config)
+    stop_at(stopped, step, number)
+    with pytest.raises(Interrupted) as interruption:
+        stopped.run("stopped")
+    assert interruption.value.signal_number == number
+    assert number.name in str(interruption.value)
+    assert signal.getsignal(number) == handler
+    assert stopped.position.epoch * 32 + stopped.position.step == step
+
+    capsys.readouterr()
+    resumed = train(config)
+    files = done(resumed, "stopped")
+    assert "going on from" in capsys.readouterr().err
+    assert resumed.position.resumed == 1
+    assert learned(files) == learned(whole)
+
+
+def test_every_checkpoint_of_a_run_leads_to_the_same_bits(run_config, train, done, tmp_path):
+    config = run_config("lstm", epochs=1)
+    kept = []
+    whole = train(config, checkpoint="whole.pt", checkpoint_seconds=0.0)
+    save = whole._save
+
+    def save_and_keep():
+        save()
+        kept.append(shutil.copy(whole.checkpoint, tmp_path / f"{len(kept)}.pt"))
+
+    whole._save = save_and_keep
+    expected = learned(done(whole, "whole"))
+    assert len(kept) >= 3
+    for number, checkpoint in enumerate(kept):
+        trainer = train(config, checkpoint=f"{number}.pt")
+        trainer.checkpoint = checkpoint
+        assert learned(done(trainer, f"from {number}")) == expected
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_and_passed_over(run_config, train, done, capsys):
+    config = run_config(epochs=1)
+    expected = learned(done(train(config, checkpoint="whole.pt"), "whole"))
+    stopped = train(config, belongs_to="older code")
+    stop_at(stopped, 5, signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        stopped.run("stopped")
+    files = done(train(config), "afresh")
+    errors = capsys.readouterr().err
+    assert "passing over" in errors
+    assert "run.pt" in errors
+    assert learned(files) == expected
+    assert json.loads(files["cost.json"])["resumed"] == 0
+
+
+@pytest.mark.parametrize("model", ["lstm", "gpt"])
+def test_a_diverged_run_says_so_and_its_files_are_complete(run_config, train, done, capsys, model):
+    files = done(train(run_config(model, "sgd", lr=1e30)), "diverged")
+    metrics = json.loads(files["metrics.json"])
+    assert set(files) == FILES
+    assert metrics["status"] == "diverged"
+    assert metrics["diverged_step"] >= 1
+    assert metrics["epochs_done"] == 0
+    assert metrics["best_epoch"] is metrics["validation_perplexity"] is metrics["test_perplexity"] is None
+    assert f"step {metrics['diverged_step']}" in capsys.readouterr().err
+    assert len(files["history.csv"].splitlines()) == 1
+
+
+def test_a_run_that_diverges_later_keeps_its_best_epoch(run_config, train, done):
+    trainer = train(run_config(epochs=3))
+    plain, count = trainer._step, 0
+
+    def step(batch):
+        nonlocal count
+        count += 1
+        nll = plain(batch)
+        return nll * math.nan if count == 32 + 7 else nll
+
+    trainer._step = step
+    metrics = json.loads(done(trainer, "diverged")["metrics.json"])
+    assert (metrics["status"], metrics["diverged_step"], metrics["epochs_done"]) == ("diverged", 32 + 6, 1)
+    assert metrics["best_epoch"] == 0
+    assert math.isfinite(metrics["test_perplexity"])
+
+
+OPTIMIZERS = {
+    "adam": lambda p: torch.optim.Adam(p, lr=1e-3),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=5e-4),
+    "sgd": lambda p: torch.optim.SGD(p, lr=1e-3, weight_decay=5e-4),
+    "momentum": lambda p: torch.optim.SGD(p, lr=1e-3, weight_decay=5e-4, momentum=0.9),
+}
+
+
+def studys(run_config, model: str, optimizer: str, **more):
+    decay, momentum = (0.0 if optimizer == "adam" else 5e-4), (0.9 if optimizer == "momentum" else 0.0)
+    return run_config(model, optimizer, lr=1e-3, weight_decay=decay, momentum=momentum, **more)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers_step_as_pytorchs(run_config, optimizer):
+    """Five steps on the same gradients, one parameter frozen."""
+    torch.manual_seed(0)
+    ours = [
+        torch.nn.Parameter(torch.randn(5, 3)),
+        torch.nn.Parameter(torch.randn(4)),
+        torch.nn.Parameter(torch.ones(2)),
+    ]
+    ours[2].requires_grad_(False)
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours[:2]]
+    mine = build_optimizer(studys(run_config, "lstm", optimizer).optimizer, ours)
+    other = OPTIMIZERS[optimizer](theirs)
+    assert len(mine.param_groups) == 1
+    for key, value in other.param_groups[0].items():
+        if key not in ("params", "fused", "foreach"):
+            assert mine.param_groups[0][key] == value, key
+    for _ in range(5):
+        for p, q in zip(ours, theirs, strict=False):
+            q.grad = torch.randn_like(q)
+            p.grad = q.grad.clone()
+        mine.step()
+        other.step()
+    for p, q in zip(ours, theirs, strict=False):
+        torch.testing.assert_close(p, q, atol=1e-7, rtol=1e-6)
+    assert torch.equal(ours[2], torch.ones(2))
+
+
+def plain_loop(config, seed: int, splits, optimizer: str):
+    """The course's way: all logits, log-softmax and masked NLL, PyTorch's optimizer; a row of losses an epoch."""
+
+    def total_nll(model, batch):
+        log_probabilities = torch.log_softmax(model(batch.inputs_BT) @ model.embedding.weight.T, -1)
+        kept = batch.targets_BT != PADDING
+        return -log_probabilities[kept].gather(1, batch.targets_BT[kept][:, None]).sum()
+
+    torch.manual_seed(seed)
+    model = build_model(config.model, VOCABULARY)
+    step = OPTIMIZERS[optimizer](model.parameters())
+    train, rows = splits["train"], []
+    for epoch in range(config.training.epochs):
+        order, nll = epoch_order(len(train), seed, epoch), 0.0
+        for start in range(0, len(train), config.training.batch):
+            batch = train.batch(order[start : start + config.training.batch])
+            step.zero_grad()
+            loss = total_nll(model, batch)
+            (loss / (batch.targets_BT != PADDING).sum()).backward()
+            step.step()
+            nll += loss.item()
+        with torch.no_grad():
+            windows = splits["validation"]
+            validation = total_nll(model, windows.batch(np.arange(len(windows)))).item()
+        rows.append((nll / (len(train.tokens) - 1), validation / (len(windows.tokens) - 1)))
+    with torch.no_grad():
+        windows = splits["test"]
+        test = total_nll(model, windows.batch(np.arange(len(windows)))).item() / (len(windows.tokens) - 1)
+    return rows, test
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("model", ["lstm", "gpt"])
+def test_a_run_learns_what_a_plain_loop_learns(run_config, train, done, splits, model, optimizer):
+    config = studys(run_config, model, optimizer)
+    rows, test = plain_loop(config, 42, splits, optimizer)
+    files = done(train(config), "run")
+    history = list(csv.DictReader(files["history.csv"].decode().splitlines()))
+    found = [(float(row["train_loss"]), float(row["validation_loss"])) for row in history]
+    assert np.array(found) == pytest.approx(np.array(rows), rel=1e-5)
+    metrics = json.loads(files["metrics.json"])
+    assert metrics["last_test_perplexity"] == pytest.approx(math.exp(test), rel=1e-5)
+
+
+def test_files_agree_with_each_other_and_with_the_best_weights(run_config, train, done, splits, token_folder):
+    """A learning rate at which the last epoch is not the best one."""
+    config = run_config("gpt", lr=0.03, epochs=12)
+    trainer = train(config)
+    files = done(trainer, "run")
+    metrics, cost = json.loads(files["metrics.json"]), json.loads(files["cost.json"])
+    history = list(csv.DictReader(files["history.csv"].decode().splitlines()))
+    losses = [float(row["validation_loss"]) for row in history]
+    best = min(range(12), key=losses.__getitem__)
+    assert [int(row["epoch"]) for row in history] == list(range(12))
+    assert best < 11, "the test needs a best epoch that is not the last"
+    assert metrics["best_epoch"] == best
+    assert (metrics["status"], metrics["diverged_step"], metrics["epochs_done"]) == ("completed", None, 12)
+    assert metrics["validation_loss"] == losses[best]
+    assert metrics["last_validation_perplexity"] == pytest.approx(math.exp(losses[-1]))
+    for row in history:
+        for name in ("train", "train_eval", "validation"):
+            assert float(row[f"{name}_perplexity"]) == pytest.approx(math.exp(float(row[f"{name}_loss"])))
+
+    model = build_model(config.model, VOCABULARY)
+    model.load_state_dict(load(files["model.safetensors"]))
+    for split in ("validation", "test"):
+        windows, counts = splits[split], read_card(token_folder)["splits"][split]
+        loss = mean_loss(model, windows, np.arange(len(windows)), trainer.compute)
+        assert metrics[f"{split}_loss"] == pytest.approx(loss, rel=1e-6)
+        assert metrics[f"{split}_perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+        nll = loss * counts["predicted_tokens"]
+        assert metrics[f"{split}_bits_per_byte"] == pytest.approx(nll / math.log(2) / counts["bytes"], rel=1e-6)
+        assert metrics[f"{split}_word_perplexity"] == pytest.approx(math.exp(nll / counts["words"]), rel=1e-6)
+
+    timing = list(csv.DictReader(files["timing.csv"].decode().splitlines()))
+    assert cost["train_seconds"] == pytest.approx(sum(float(row["train_seconds"]) for row in timing))
+    assert cost["validation_seconds"] == pytest.approx(sum(float(row["validation_seconds"]) for row in timing))
+    assert (cost["device"], cost["precision"], cost["threads"]) == ("cpu", "fp32", 1)
+
+
+def test_nothing_measured_is_among_the_learned(run_config, train, done):
+    files = done(train(run_config(epochs=1)), "run")
+    text = (files["metrics.json"] + files["history.csv"]).decode()
+    assert not [word for word in ("seconds", "memory", "hardware", "revision", "tokens_per") if word in text]
+
+
+def test_a_run_that_cannot_be_written_leaves_nothing_half(run_config, train, done, tmp_path, monkeypatch):
+    expected = done(train(run_config(epochs=1)), "run")
+
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "_write_json", fail)
+    with pytest.raises(OSError, match="No space"):
+        done(train(run_config("lstm", epochs=1), checkpoint="other.pt"), "run")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "runs" / "run").iterdir()} == expected
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+
+
+def test_the_mean_over_any_windows_is_exact(splits, run_config):
+    """Windows scored together or one by one, the padded one among them: the same total over the same count."""
+    torch.manual_seed(0)
+    config = run_config()
+    model, windows, compute = build_model(config.model, VOCABULARY), splits["validation"], settle(config.compute)
+    total = 0.0
+    for index in range(len(windows)):
+        one = np.array([index])
+        total += mean_loss(model, windows, one, compute) * windows.batch(one).predicted
+    assert windows.batch(np.array([len(windows) - 1])).predicted < windows.context
+    whole = mean_loss(model, windows, np.arange(len(windows)), compute)
+    assert whole == pytest.approx(total / (len(windows.tokens) - 1), rel=1e-6)
+
+
+def test_all_models_of_a_seed_see_the_same_batches(run_config, train):
+    def batches(config):
+        trainer, seen = train(config, checkpoint=f"{config.model.architecture}.pt"), []
+        plain = trainer._step
+        trainer._step = lambda batch: (seen.append(batch.inputs_BT.clone()), plain(batch))[1]
+        trainer.run("run")
+        return seen
+
+    lstm, gpt = batches(run_config("lstm", "sgd", layers=2)), batches(run_config("gpt", "adam"))
+    assert len(lstm) == len(gpt) == 64
+    assert all(map(torch.equal, lstm, gpt))
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "named"), [("cpu", "fp16", "fp16"), ("cpu", "tf32", "tf32"), ("cuda", "fp32", "cuda")]
+)
+def test_hardware_that_is_not_there(run_config, device, precision, named):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("a CUDA device is there")
+    config = run_config(precision=precision).compute.model_copy(update={"device": device})
+    with pytest.raises(StudyError, match=f"'{named}'.*allowed"):
+        settle(config)
+
+
+def test_a_processor_without_native_bf16_is_not_given_it(monkeypatch, run_config):
+    config = run_config(precision="auto").compute
+    for native, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(hardware, "native_bf16_cpu", lambda native=native: native)
+        assert settle(config).precision == precision
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "auto"])
+@pytest.mark.parametrize("model", ["lstm", "gpt"])
+def test_a_gpu_learns_what_the_cpu_learns(run_config, train, done, model, precision):
+    config = run_config(model, precision=precision)
+    on_gpu = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cuda"})})
+    on_cpu = config.model_copy(update={"compute": config.compute.model_copy(update={"precision": "fp32"})})
+    first, second = (done(train(on_gpu, checkpoint=f"{name}.pt"), name) for name in "ab")
+    plain = json.loads(done(train(on_cpu, checkpoint="c.pt"), "c")["metrics.json"])
+    assert learned(first) == learned(second)
+    tolerance = 1e-4 if precision == "fp32" else 3e-2
+    found = json.loads(first["metrics.json"])
+    assert found["validation_loss"] == pytest.approx(plain["validation_loss"], rel=tolerance)
