@@ -176,16 +176,10 @@ def test_another_optimizer_for_the_depth_study(project):
     result = project.dvc("exp", "run", "-S", "optim=sgd")
     assert result.trained == {"9-42", "10-42", "11-42", "12-42"}
     assert not {"corpus", "tokenize"} & result.ran
-    difference = json.loads(project.dvc("metrics", "diff", "--json").output)["diff"]
-    assert {path.split("-")[0].removeprefix("runs/") for path in difference if path.startswith("runs/")} <= {
-        "9",
-        "10",
-        "11",
-        "12",
+    difference = json.loads(project.dvc("metrics", "diff", "--json").output)["reports/metrics.json"]
+    assert set(difference) == {
+        f"{split}_perplexity.{name}" for split in ("validation", "test") for name in (9, 10, 11, 12)
     }
-    headline = difference["reports/metrics.json"]
-    changed = {key.split(".")[-1] for key, each in headline.items() if each["old"] != each["new"]}
-    assert changed == {"9", "10", "11", "12"}
     assert set(project.rows().query("experiment in ['9', '10', '11', '12']")["optimizer"]) == {"sgd"}
 
     project.git("checkout", "--quiet", "HEAD", "--", "params.yaml")
@@ -236,20 +230,14 @@ def test_an_edit_in_the_reports_rooms_renders_and_never_trains(project):
 
 
 def test_training_again_gives_the_same_hashes(project):
-    before = project.locked()["train@5-42"]
+    before = project.locked()
     result = project.dvc("repro", "--force", "--single-item", "train@5-42", "train@9-42")
     assert result.trained == {"5-42", "9-42"}
     after = project.locked()
-    for name in ("5-42", "9-42"):
+    for name in result.trained:
         for file in LEARNED:
             path = f"runs/{name}/{file}"
-            assert after[f"train@{name}"][path] == (before if name == "5-42" else project_lock(project, name))[path]
-
-
-def project_lock(project: Project, name: str) -> dict[str, str]:
-    """A run's hashes as committed."""
-    stage = YAML(typ="safe").load(project.git("show", "HEAD:dvc.lock"))["stages"][f"train@{name}"]
-    return {out["path"]: out["md5"] for out in stage["outs"]}
+            assert after[f"train@{name}"][path] == before[f"train@{name}"][path]
 
 
 def test_a_diverged_run_does_not_stop_the_study(project):
@@ -330,7 +318,7 @@ CORPORA = {
     "an empty file": ({"empty.txt": b" \n"}, ["empty.txt", "empty"]),
     "a file that is not UTF-8": ({"latin.txt": b"caf\xe9"}, ["latin.txt", "UTF-8"]),
     "splits smaller than a window": ({}, ["fewer than one window"]),
-    "text too small for the vocabulary": (None, ["vocabulary 512"]),
+    "text too small for the vocabulary": (None, ["vocabulary 512 cannot be reached"]),
 }
 
 
@@ -339,7 +327,7 @@ def test_a_corpus_that_will_not_do(project, case):
     extra, named = CORPORA[case]
     folder = project.folder / "texts"
     folder.mkdir()
-    words = " ".join(f"word{number} and its company" for number in range(400 if extra is not None else 1))
+    words = " ".join(f"word{number} and its company" for number in range(400 if extra is not None else 5))
     names = [f"{number}.txt" for number in range(3)]
     # the two held-out files are short, whichever they are: rank them as the source does
     ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
