@@ -27,10 +27,10 @@ FILES = {*LEARNED, "timing.csv", "cost.json"}
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory) -> Path:
-    """As many tokens as the smoke scale has, about; they need not mean anything."""
+    """A part of the smoke scale's tokens; they need not mean anything."""
     folder = tmp_path_factory.mktemp("tokens")
     generator = np.random.default_rng(0)
-    lengths = {"train": 40_000, "validation": 3_001, "test": 3_333}
+    lengths = {"train": 20_000, "validation": 3_001, "test": 3_333}
     arrays = {split: generator.zipf(1.5, length).clip(max=511).astype(np.uint16) for split, length in lengths.items()}
     write_tokens(arrays, {split: ["some words"] for split in arrays}, 512, folder, {"source": "toy"})
     return folder
@@ -39,7 +39,7 @@ def tokens(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, run_config) -> Path:
     path = tmp_path_factory.mktemp("configs") / "7.json"
-    content = run_config("gpt", "adam", layers=2, batch=16, epochs=3, context=32)
+    content = run_config("gpt", "adam", layers=2, batch=8, epochs=3, context=32)
     path.write_text(content.model_dump_json(exclude_none=True))
     return path
 
@@ -76,7 +76,7 @@ def run_stage(argv: list[str], log: Path) -> None:
 def fresh_process():
     """Processes forked from one that has imported the stage: 25 kills would else be 25 times the imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "torch._inductor"])  # torch imports it to be deterministic
     return context.Process
 
 
