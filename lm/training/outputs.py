@@ -29,10 +29,12 @@ def write_run(trainer: Trainer, card: dict, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        last_test = _test_loss(trainer) if trainer.position.history else None
+        history = trainer.position.history
+        last_test = _test_loss(trainer) if history else None
         weights = trainer.best_weights or trainer.model.state_dict()
         trainer.model.load_state_dict(weights)
-        best_test = _test_loss(trainer) if trainer.position.history else None
+        at_best = history and trainer.position.best is history[-1] and trainer.position.diverged_step is None
+        best_test = last_test if at_best or not history else _test_loss(trainer)
         content = save({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
         (partial / "model.safetensors").write_bytes(content)
         _write_csv(trainer, _LEARNED, partial / "history.csv")
