@@ -309,7 +309,10 @@ class TestMemory:
         runs, _ = make_results({"5": GRID["5"], "7": GRID["7"]})
         runs["memory_footprint_mb"] = [200.0 + gap, 200.0]
         runs["model_optimizer_mb"] = [float(state), 0.0]
-        assert memory(runs).gaps[0].verdict == verdict
+        found = memory(runs).gaps[0]
+        assert found.verdict == verdict
+        if gap < 0:
+            assert "logits" not in found.claim
 
     def test_parts_are_added_up(self):
         found = memory(make_results({"5": GRID["5"]})[0])

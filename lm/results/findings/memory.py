@@ -101,6 +101,9 @@ def _gaps(experiments: pd.DataFrame):
         if abs(gap) <= NOISE * max(ours, theirs) and state <= NOISE * max(ours, theirs):
             verdict = "too small to see"
             told = "a difference within what like runs differ by; the state is too small to show"
+        elif gap < 0:
+            verdict = "not optimizer state"
+            told = "so it is not the state that decides; runs differ by more than it, by what allocators keep"
         elif 0.5 * state <= gap <= 2 * state:
             verdict = "optimizer state"
             told = "which its optimizer state can explain"
@@ -113,6 +116,6 @@ def _gaps(experiments: pd.DataFrame):
             f"{low['experiment']}), and keeps {number(state)} MiB of state: {told}"
         )
         logits = high["model_logits_mb"]
-        if verdict == "not optimizer state" and pd.notna(logits) and logits > abs(gap) / 2:
+        if verdict == "not optimizer state" and pd.notna(logits) and 0 < gap < 2 * logits:
             claim += f"; the logits and loss buffers ({number(logits)} MiB) are of that size"
         yield OptimizerGap(model, str(low["experiment"]), str(high["experiment"]), gap, state, verdict, f"{claim}.")
