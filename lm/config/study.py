@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -20,7 +20,6 @@ from lm.config.run import (
     Architecture,
     ComputeConfig,
     Device,
-    Embeddings,
     ModelConfig,
     OptimizerConfig,
     OptimizerName,
@@ -39,7 +38,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 class TokenizerSettings(Strict):
     """How text becomes tokens; the only part of a scale that the tokenize stage depends on."""
 
-    kind: Annotated[str, Field(pattern="^(bpe|gpt1)$")] = "bpe"
+    kind: Literal["bpe"] = "bpe"
     vocabulary: Annotated[int, Field(ge=257, le=2**20)]
     train_share: Annotated[float, Field(gt=0.0, le=1.0)]
     held_out_share: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -54,7 +53,7 @@ class Scale(Strict):
     lstm_hidden: PositiveInt
     heads: PositiveInt
     mlp: PositiveInt
-    embeddings: Embeddings
+    embeddings: Literal["learned"]
     batch: PositiveInt
     epochs: PositiveInt
     train_sample: PositiveInt
