@@ -20,6 +20,7 @@ from lm.config.run import (
     Architecture,
     ComputeConfig,
     Device,
+    Embeddings,
     ModelConfig,
     OptimizerConfig,
     OptimizerName,
@@ -32,16 +33,28 @@ from lm.config.run import (
 from lm.errors import StudyError
 
 PARAMS = Path("params.yaml")
+GPT1_VOCABULARY = 40_479
+"""GPT-1's 40,478 entries and the padding that the study put before them."""
+GPT1_WIDTH = 768
+GPT1_CONTEXT = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 
 
 class TokenizerSettings(Strict):
     """How text becomes tokens; the only part of a scale that the tokenize stage depends on."""
 
-    kind: Literal["bpe"] = "bpe"
+    kind: Literal["bpe", "gpt1"]
     vocabulary: Annotated[int, Field(ge=257, le=2**20)]
     train_share: Annotated[float, Field(gt=0.0, le=1.0)]
     held_out_share: Annotated[float, Field(gt=0.0, le=1.0)]
+
+    @model_validator(mode="after")
+    def _gpt1_has_one_vocabulary(self) -> TokenizerSettings:
+        if self.kind == "gpt1" and self.vocabulary != GPT1_VOCABULARY:
+            raise ValueError(
+                f"kind gpt1 has a vocabulary of {GPT1_VOCABULARY}, padding included, not {self.vocabulary}"
+            )
+        return self
 
 
 class Scale(Strict):
@@ -53,7 +66,7 @@ class Scale(Strict):
     lstm_hidden: PositiveInt
     heads: PositiveInt
     mlp: PositiveInt
-    embeddings: Literal["learned"]
+    embeddings: Embeddings
     batch: PositiveInt
     epochs: PositiveInt
     train_sample: PositiveInt
@@ -64,6 +77,25 @@ class Scale(Strict):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
         return self
+
+    @model_validator(mode="after")
+    def _pretrained_embeddings_fit(self) -> Scale:
+        if self.embeddings == "gpt1":
+            if self.tokenizer.kind != "gpt1":
+                raise ValueError("embeddings gpt1 belong to the ids of tokenizer kind gpt1; set that, or learned")
+            if self.width != GPT1_WIDTH or self.context > GPT1_CONTEXT:
+                raise ValueError(
+                    f"embeddings gpt1 are {GPT1_WIDTH} wide with {GPT1_CONTEXT} positions; "
+                    f"width {self.width} and context {self.context} do not fit them"
+                )
+        return self
+
+
+class GPT1Files(Strict):
+    """Where the files of GPT-1's release are; what is null is downloaded once."""
+
+    tokenizer: Annotated[str, Field(min_length=1)] | None
+    embeddings: Annotated[str, Field(min_length=1)] | None
 
 
 class Experiment(Strict):
@@ -84,6 +116,7 @@ class Study(Strict):
     compile: bool
     experiments: Annotated[dict[str, Experiment], Field(min_length=1)]
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
+    gpt1: GPT1Files
     optimizers: dict[OptimizerName, OptimizerSettings]
 
     def optimizer_of(self, experiment: str) -> OptimizerName:
@@ -196,7 +229,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _known_keys(location: list[str]) -> list[str]:
-    models = {"experiments": Experiment, "scales": Scale, "optimizers": OptimizerSettings}
+    models = {"experiments": Experiment, "scales": Scale, "optimizers": OptimizerSettings, "gpt1": GPT1Files}
     model = models.get(location[0]) if location else Study
     if location[-1:] == ["tokenizer"]:
         model = TokenizerSettings
