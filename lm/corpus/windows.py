@@ -40,6 +40,11 @@ class Windows:
     def __len__(self) -> int:
         return -(-self.predicted // self.context)
 
+    @property
+    def indices(self) -> np.ndarray:
+        """All windows, in order."""
+        return np.arange(len(self))
+
     def batch(self, indices: np.ndarray) -> Batch:
         """The windows at ``indices``, in that order."""
         places = indices[:, None] * self.context + np.arange(self.context + 1)

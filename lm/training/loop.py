@@ -164,6 +164,7 @@ class Trainer:
                     saved = self._clock()
                     started += saved - now  # a checkpoint is not training
                     interval_started = saved
+                    progress.saved(at.step, self.steps_an_epoch)
                     self._stop_if_asked()
         self._finish_epoch(progress)
 
@@ -181,7 +182,7 @@ class Trainer:
     def _finish_epoch(self, progress: Progress) -> None:
         at, train, validation = self.position, self.splits["train"], self.splits["validation"]
         started = self._clock()
-        validation_loss = mean_loss(self.model, validation, _all(validation), self.compute)
+        validation_loss = mean_loss(self.model, validation, validation.indices, self.compute)
         validation_seconds = self._clock() - started
         train_eval_loss = mean_loss(self.model, train, self.sample, self.compute)
         self.meter.sample_nvml()
@@ -246,7 +247,3 @@ class Trainer:
         self.position.resumed += 1
         self.meter.samples, self.meter.nvml_samples = state["memory"]["samples"], state["memory"]["nvml"]
         return f"going on from {self.checkpoint}, epoch {self.position.epoch}, step {self.position.step}"
-
-
-def _all(windows: Windows):
-    return fixed_sample(len(windows), len(windows))

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from lm.corpus.windows import PADDING, Batch
 
-_CHUNK_ELEMENTS = 2**21
-_CHUNK_ROWS = (256, 4096)
+_CHUNK_ELEMENTS = 2**20
+_CHUNK_ROWS = (512, 4096)
+_GROUP_CHUNKS = 2
 
 
 def chunk_rows(vocabulary: int) -> int:
@@ -24,55 +25,66 @@ def chunk_rows(vocabulary: int) -> int:
     return max(low, min(high, _CHUNK_ELEMENTS // vocabulary))
 
 
+def group_rows(vocabulary: int) -> int:
+    """Rows whose part of the weight gradient is one product: adding it up costs a pass over the whole table."""
+    return _GROUP_CHUNKS * chunk_rows(vocabulary)
+
+
 class _ProjectedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, features_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx, features_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, dtype: torch.dtype, grad_enabled: bool
+    ) -> Tensor:
+        # inside a Function grad mode is always off, and needs_input_grad does not know what it was outside
+        wanted = [needed and grad_enabled for needed in ctx.needs_input_grad[:2]]
         with torch.autocast(features_ND.device.type, enabled=False):
-            return _ProjectedCrossEntropy._forward(ctx, features_ND, weight_VD, targets_N, dtype)
+            return _ProjectedCrossEntropy._forward(ctx, features_ND, weight_VD, targets_N, dtype, wanted)
 
     @staticmethod
-    def _forward(ctx, features_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, dtype: torch.dtype) -> Tensor:
-        for_features, for_weight = ctx.needs_input_grad[:2]
+    def _forward(
+        ctx, features_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, dtype: torch.dtype, wanted: list[bool]
+    ) -> Tensor:
+        for_features, for_weight = wanted
         (N, D), V = features_ND.shape, weight_VD.shape[0]
         rows = min(chunk_rows(V), N)
+        group = min(group_rows(V), N) if for_weight else rows
         features, weight = features_ND.to(dtype), weight_VD.to(dtype)
-        softmax_type = torch.promote_types(dtype, torch.float32)
-        products = features.new_empty(rows, V)
+        wide = torch.promote_types(dtype, torch.float32)
+        products = features.new_empty(group, V)
         # in fp32 and fp64 the softmax is formed in place, over the products
-        softmax = products if dtype == softmax_type else features.new_empty(rows, V, dtype=softmax_type)
+        softmax = products if dtype == wide else features.new_empty(rows, V, dtype=wide)
         grad_features = features.new_empty(N, D) if for_features else None
-        grad_weight = features.new_zeros(V, D, dtype=softmax_type) if for_weight else None
-        total = torch.zeros((), dtype=torch.float64, device=features.device)
+        grad_weight = None
+        largest_N1, share_N1, target_logits_N1 = features.new_empty(3, N, 1, dtype=wide)
 
         for start in range(0, N, rows):
-            chunk = features[start : start + rows]
-            targets_C1 = targets_N[start : start + rows, None]
-            C = len(chunk)
-            z_CV, p_CV = products[:C], softmax[:C]
-            torch.mm(chunk, weight.T, out=z_CV)
-            target_logits = z_CV.gather(1, targets_C1).to(softmax_type)
-            largest = z_CV.amax(1, keepdim=True).to(softmax_type)
-            if dtype != softmax_type:
+            place = start % group
+            these = slice(start, min(start + rows, N))
+            targets_C1, C = targets_N[these, None], min(rows, N - start)
+            z_CV = products[place : place + C]
+            p_CV = z_CV if dtype == wide else softmax[:C]
+            torch.mm(features[these], weight.T, out=z_CV)
+            if dtype != wide:
                 p_CV.copy_(z_CV)
+            target_logits_N1[these] = p_CV.gather(1, targets_C1)
+            torch.amax(p_CV, 1, keepdim=True, out=largest_N1[these])
             torch.softmax(p_CV, 1, out=p_CV)
-            # the largest probability is at least 1/V, so this log-sum-exp never under- or overflows
-            log_sum_exp = largest - p_CV.amax(1, keepdim=True).log()
-            total += (log_sum_exp - target_logits).sum(dtype=torch.float64)
+            torch.amax(p_CV, 1, keepdim=True, out=share_N1[these])
             if not (for_features or for_weight):
                 continue
             p_CV.scatter_add_(1, targets_C1, p_CV.new_full((C, 1), -1.0))
-            if dtype != softmax_type:
+            if dtype != wide:
                 z_CV.copy_(p_CV)
             if for_features:
-                torch.mm(z_CV, weight, out=grad_features[start : start + rows])
-            if for_weight and dtype == softmax_type:
-                grad_weight.addmm_(z_CV.T, chunk)
-            elif for_weight:
-                grad_weight += z_CV.T @ chunk
+                torch.mm(z_CV, weight, out=grad_features[these])
+            if for_weight and (place + C == group or start + C == N):
+                part = products[: place + C].T @ features[start - place : start + C]
+                grad_weight = part.to(wide) if grad_weight is None else grad_weight.add_(part)
 
         ctx.save_for_backward(*(g for g in (grad_features, grad_weight) if g is not None))
         ctx.types = features_ND.dtype, weight_VD.dtype
-        return total
+        # the largest probability is at least 1/V, so this log-sum-exp never under- or overflows
+        return (largest_N1 - share_N1.log() - target_logits_N1).sum(dtype=torch.float64)
 
     @staticmethod
     def backward(ctx, grad_total: Tensor) -> tuple[Tensor | None, ...]:
@@ -84,8 +96,8 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
                 continue
             grad = saved.pop(0)
             wide = torch.promote_types(grad.dtype, torch.float32)
-            grads.append((grad.to(wide) * grad_total.to(wide)).to(dtype))
-        return *grads, None, None
+            grads.append(grad.to(wide).mul_(grad_total.to(wide)).to(dtype))
+        return *grads, None, None, None
 
 
 def projected_cross_entropy(
@@ -100,4 +112,4 @@ def projected_cross_entropy(
     if batch.predicted < len(targets_N):
         kept = targets_N != PADDING
         features_ND, targets_N = features_ND[kept], targets_N[kept]
-    return _ProjectedCrossEntropy.apply(features_ND, weight_VD, targets_N, dtype)
+    return _ProjectedCrossEntropy.apply(features_ND, weight_VD, targets_N, dtype, torch.is_grad_enabled())

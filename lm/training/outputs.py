@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from lm.corpus.windows import fixed_sample
 from lm.models.build import count_parameters
 from lm.training.evaluation import mean_loss
 from lm.training.hardware import fingerprint
@@ -50,7 +49,7 @@ def write_run(trainer: Trainer, card: dict, folder: Path) -> None:
 
 def _test_loss(trainer: Trainer) -> float:
     windows = trainer.splits["test"]
-    return mean_loss(trainer.model, windows, fixed_sample(len(windows), len(windows)), trainer.compute)
+    return mean_loss(trainer.model, windows, windows.indices, trainer.compute)
 
 
 def _write_csv(trainer: Trainer, columns: tuple[str, ...], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user sees while a run trains: a bar on a terminal, a line an epoch elsewhere."""
+"""What a user sees while a run trains: a bar on a terminal; elsewhere a line an epoch and a line a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class Progress:
 
     def __init__(self, name: str, steps: int, done: int) -> None:
         self.name = name
+        self._state = "starting"
         self._bar = tqdm(
             total=steps,
             initial=done,
@@ -22,12 +23,14 @@ class Progress:
             mininterval=0.5,
         )
 
-    @property
-    def shows_steps(self) -> bool:
-        return not self._bar.disable
-
     def step(self, epoch: int, loss: float, tokens_per_second: float) -> None:
-        self._bar.set_postfix_str(f"epoch {epoch}, loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
+        self._state = f"epoch {epoch}, loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s"
+        self._bar.set_postfix_str(self._state, refresh=False)
+
+    def saved(self, step: int, steps: int) -> None:
+        """Tell of a checkpoint inside an epoch, where no bar shows that the run is alive."""
+        if self._bar.disable:
+            self.line(f"step {step} of {steps}, {self._state}")
 
     def advance(self, steps: int) -> None:
         self._bar.update(steps)
