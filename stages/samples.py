@@ -1,10 +1,15 @@
-"""Let the best model of each architecture write a passage, from the start of a document, into reports/samples.md."""
+"""Let the best model of each architecture write a passage, from the start of a document, into reports/samples.md.
+
+Documents start after the tokenizer's boundary. GPT-1's vocabulary has none: there the first token of the validation
+split starts, which is not printed.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -28,15 +33,23 @@ def main() -> None:
     arguments = parser.parse_args()
 
     runs = pd.read_parquet(arguments.reports / "runs.parquet").dropna(subset="validation_perplexity")
-    tokenizer = Tokenizer.from_file(str(arguments.tokens / "tokenizer.json"))
     passages = ["# Passages written by the best model of each architecture\n"]
+    vocabulary = arguments.tokens / "tokenizer.json"
+    if not vocabulary.exists():
+        passages.append("None: the corpus is token ids without a vocabulary to decode with; see `gpt1.tokenizer`.\n")
+        (arguments.reports / "samples.md").write_text("\n".join(passages))
+        return
+    tokenizer = Tokenizer.from_file(str(vocabulary))
+    boundary = tokenizer.token_to_id(BOUNDARY)
+    start = boundary if boundary is not None else int(np.load(arguments.tokens / "validation.npy", mmap_mode="r")[0])
     for _, group in runs.groupby("model"):
         best = group.loc[group.validation_perplexity.idxmin()]
         config = RunConfig.read(arguments.configs / f"{best.experiment}.json").model
         model = build_model(config, int(best.vocabulary))
         model.load_state_dict(load_file(arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"))
-        start = tokenizer.token_to_id(BOUNDARY)
-        text = tokenizer.decode(generate(model, [start], arguments.count, config.context, arguments.seed))
+        written = generate(model, [start], arguments.count, config.context, arguments.seed)
+        # GPT-1's one special token, <unk>, stands for a character and is shown
+        text = tokenizer.decode(written, skip_special_tokens=boundary is not None)
         passages.append(
             f"## Experiment {best.experiment}, {config.architecture}, {config.layers} layers, {best.optimizer}\n\n"
             f"Validation perplexity {best.validation_perplexity:.1f}; seed {arguments.seed}, 50 likeliest tokens.\n\n"
