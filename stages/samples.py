@@ -1,8 +1,4 @@
-"""Let the best model of each architecture write a passage, from the start of a document, into reports/samples.md.
-
-Documents start after the tokenizer's boundary. GPT-1's vocabulary has none: there the first token of the validation
-split starts, which is not printed.
-"""
+"""Let the best model of each architecture write a passage, from the start of a document, into reports/samples.md."""
 
 from __future__ import annotations
 
@@ -19,6 +15,15 @@ from lm.corpus.tokenizer import BOUNDARY
 from lm.errors import reported
 from lm.generate import generate
 from lm.models.build import build_model
+
+
+def start_token(tokenizer: Tokenizer, tokens: Path) -> int:
+    """What stands before a document: the boundary or, GPT-1's vocabulary having none, validation's first token.
+
+    It is given to the model and not printed.
+    """
+    boundary = tokenizer.token_to_id(BOUNDARY)
+    return int(np.load(tokens / "validation.npy", mmap_mode="r")[0]) if boundary is None else boundary
 
 
 @reported
@@ -40,8 +45,7 @@ def main() -> None:
         (arguments.reports / "samples.md").write_text("\n".join(passages))
         return
     tokenizer = Tokenizer.from_file(str(vocabulary))
-    boundary = tokenizer.token_to_id(BOUNDARY)
-    start = boundary if boundary is not None else int(np.load(arguments.tokens / "validation.npy", mmap_mode="r")[0])
+    start = start_token(tokenizer, arguments.tokens)
     for _, group in runs.groupby("model"):
         best = group.loc[group.validation_perplexity.idxmin()]
         config = RunConfig.read(arguments.configs / f"{best.experiment}.json").model
@@ -49,7 +53,7 @@ def main() -> None:
         model.load_state_dict(load_file(arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"))
         written = generate(model, [start], arguments.count, config.context, arguments.seed)
         # GPT-1's one special token, <unk>, stands for a character and is shown
-        text = tokenizer.decode(written, skip_special_tokens=boundary is not None)
+        text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
         passages.append(
             f"## Experiment {best.experiment}, {config.architecture}, {config.layers} layers, {best.optimizer}\n\n"
             f"Validation perplexity {best.validation_perplexity:.1f}; seed {arguments.seed}, 50 likeliest tokens.\n\n"
