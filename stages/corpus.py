@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lm.config.study import PARAMS, load_study
 from lm.corpus.documents import write_corpus
+from lm.corpus.ids import IdCorpus, write_ids
 from lm.corpus.sources import load_corpus
 from lm.errors import reported
 
@@ -17,7 +18,11 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("data/corpus"), help="folder to write (default: %(default)s)")
     arguments = parser.parse_args()
-    write_corpus(load_corpus(load_study(arguments.params).corpus), arguments.out)
+    corpus = load_corpus(load_study(arguments.params).corpus)
+    if isinstance(corpus, IdCorpus):
+        write_ids(corpus, arguments.out)
+    else:
+        write_corpus(corpus, arguments.out)
 
 
 if __name__ == "__main__":

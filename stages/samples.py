@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -14,6 +15,15 @@ from lm.corpus.tokenizer import BOUNDARY
 from lm.errors import reported
 from lm.generate import generate
 from lm.models.build import build_model
+
+
+def start_token(tokenizer: Tokenizer, tokens: Path) -> int:
+    """What stands before a document: the boundary or, GPT-1's vocabulary having none, validation's first token.
+
+    It is given to the model and not printed.
+    """
+    boundary = tokenizer.token_to_id(BOUNDARY)
+    return int(np.load(tokens / "validation.npy", mmap_mode="r")[0]) if boundary is None else boundary
 
 
 @reported
@@ -28,15 +38,22 @@ def main() -> None:
     arguments = parser.parse_args()
 
     runs = pd.read_parquet(arguments.reports / "runs.parquet").dropna(subset="validation_perplexity")
-    tokenizer = Tokenizer.from_file(str(arguments.tokens / "tokenizer.json"))
     passages = ["# Passages written by the best model of each architecture\n"]
+    vocabulary = arguments.tokens / "tokenizer.json"
+    if not vocabulary.exists():
+        passages.append("None: the corpus is token ids without a vocabulary to decode with; see `gpt1.tokenizer`.\n")
+        (arguments.reports / "samples.md").write_text("\n".join(passages))
+        return
+    tokenizer = Tokenizer.from_file(str(vocabulary))
+    start = start_token(tokenizer, arguments.tokens)
     for _, group in runs.groupby("model"):
         best = group.loc[group.validation_perplexity.idxmin()]
         config = RunConfig.read(arguments.configs / f"{best.experiment}.json").model
         model = build_model(config, int(best.vocabulary))
         model.load_state_dict(load_file(arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"))
-        start = tokenizer.token_to_id(BOUNDARY)
-        text = tokenizer.decode(generate(model, [start], arguments.count, config.context, arguments.seed))
+        written = generate(model, [start], arguments.count, config.context, arguments.seed)
+        # GPT-1's one special token, <unk>, stands for a character and is shown
+        text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
         passages.append(
             f"## Experiment {best.experiment}, {config.architecture}, {config.layers} layers, {best.optimizer}\n\n"
             f"Validation perplexity {best.validation_perplexity:.1f}; seed {arguments.seed}, 50 likeliest tokens.\n\n"

@@ -1,4 +1,4 @@
-"""Train the tokenizer on the training split and write every split as an array of token ids."""
+"""Write every split as an array of token ids: of a BPE trained on the training split, of GPT-1, or the corpus's own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from lm.config.study import PARAMS, load_study
 from lm.corpus.documents import SPLITS, read_split
+from lm.corpus.gpt1 import DIGEST, load_gpt1
+from lm.corpus.ids import is_ids, read_ids
 from lm.corpus.tokenizer import train_byte_bpe
-from lm.corpus.tokens import encode, select_share, write_tokens
+from lm.corpus.tokens import encode, select_lines, select_share, write_tokens
 from lm.errors import StudyError, reported
 
 
@@ -24,21 +28,36 @@ def main() -> None:
     scale = study.scales[study.scale]
 
     settings = scale.tokenizer
+    given = Path(study.gpt1.tokenizer) if study.gpt1.tokenizer else None
     shares = {"train": settings.train_share, "validation": settings.held_out_share, "test": settings.held_out_share}
-    documents = {split: select_share(read_split(arguments.corpus, split), shares[split]) for split in SPLITS}
-    texts = {split: [document.text for document in documents[split]] for split in SPLITS}
-    tokenizer = train_byte_bpe(texts["train"], settings.vocabulary)
-    tokens = {split: encode(tokenizer, documents[split]) for split in SPLITS}
+    card = json.loads((arguments.corpus / "card.json").read_text())
+    source = {key: card[key] for key in ("source", "version", "license")}
+    if is_ids(card):
+        lines = {split: select_lines(read_ids(arguments.corpus, split), shares[split]) for split in SPLITS}
+        tokens, texts, vocabulary = {split: lines[split].tokens for split in SPLITS}, None, card["vocabulary"]
+        beside = arguments.corpus / "tokenizer.json"
+        tokenizer = load_gpt1(given) if given else Tokenizer.from_file(str(beside)) if beside.exists() else None
+        source["tokenizer"] = {"kind": "ids", "sha256": DIGEST if tokenizer else None}
+    else:
+        documents = {split: select_share(read_split(arguments.corpus, split), shares[split]) for split in SPLITS}
+        texts, vocabulary = {split: [d.text for d in documents[split]] for split in SPLITS}, settings.vocabulary
+        if settings.kind == "gpt1":
+            tokenizer = load_gpt1(given)
+            source["tokenizer"] = {"kind": "gpt1", "sha256": DIGEST}
+        else:
+            tokenizer = train_byte_bpe(texts["train"], vocabulary)
+        tokens = {split: encode(tokenizer, documents[split]) for split in SPLITS}
     for split in SPLITS:
         if len(tokens[split]) <= scale.context:
             raise StudyError(
                 f"corpus {study.corpus}: the {split} split has {len(tokens[split])} tokens, "
                 f"fewer than one window of {scale.context + 1} (scales.{study.scale}.context + 1)"
             )
-    card = json.loads((arguments.corpus / "card.json").read_text())
-    source = {key: card[key] for key in ("source", "version", "license")}
-    write_tokens(tokens, texts, settings.vocabulary, arguments.out, source)
-    tokenizer.save(str(arguments.out / "tokenizer.json"))
+    write_tokens(tokens, texts, vocabulary, arguments.out, source)
+    saved = arguments.out / "tokenizer.json"
+    saved.unlink(missing_ok=True)
+    if tokenizer:
+        tokenizer.save(str(saved))
 
 
 if __name__ == "__main__":

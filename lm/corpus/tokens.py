@@ -15,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lm.corpus.documents import SPLITS, Document, count
+from lm.corpus.ids import IdLines
 from lm.corpus.tokenizer import BOUNDARY
 
 
@@ -24,12 +25,23 @@ def select_share(documents: Sequence[Document], share: float) -> list[Document]:
     return [documents[(2 * i + 1) * len(documents) // (2 * keep)] for i in range(keep)]
 
 
+def select_lines(lines: IdLines, share: float) -> IdLines:
+    """The same of a corpus of ids, whose documents are lines: a share of 1 is the whole stream as it was."""
+    chosen = np.zeros(len(lines.sizes), dtype=bool)
+    chosen[select_share(range(len(lines.sizes)), share)] = True
+    return IdLines(lines.tokens[np.repeat(chosen, lines.sizes)], lines.sizes[chosen])
+
+
 def encode(tokenizer: Tokenizer, documents: Sequence[Document]) -> np.ndarray:
-    """The documents' ids, each followed by the boundary: shape (tokens,), uint16 where that holds them, else uint32."""
+    """The documents' ids, each followed by the boundary where the vocabulary has one (GPT-1's has none).
+
+    Shape (tokens,), uint16 where that holds them, else uint32.
+    """
     boundary = tokenizer.token_to_id(BOUNDARY)
+    end = () if boundary is None else (boundary,)
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
     encodings = tokenizer.encode_batch([document.text for document in documents])
-    return np.array([token for encoding in encodings for token in (*encoding.ids, boundary)], dtype=dtype)
+    return np.array([token for encoding in encodings for token in (*encoding.ids, *end)], dtype=dtype)
 
 
 def unigram_perplexity(counts: np.ndarray, targets: np.ndarray) -> float:
@@ -39,11 +51,12 @@ def unigram_perplexity(counts: np.ndarray, targets: np.ndarray) -> float:
 
 
 def write_tokens(
-    tokens: dict[str, np.ndarray], texts: dict[str, list[str]], vocabulary: int, folder: Path, source: dict
+    tokens: dict[str, np.ndarray], texts: dict[str, list[str]] | None, vocabulary: int, folder: Path, source: dict
 ) -> None:
-    """Write ``{split}.npy`` and ``card.json``.
+    """Write ``{split}.npy`` and ``card.json``, which begins with ``source``.
 
-    A token is predicted when another stands before it, so a split of n tokens has n − 1 predicted ones.
+    A token is predicted when another stands before it, so a split of n tokens has n − 1 predicted ones. Without
+    ``texts`` words and bytes are unknown: null.
     """
     folder.mkdir(parents=True, exist_ok=True)
     counts = np.bincount(tokens["train"], minlength=vocabulary)
@@ -54,7 +67,7 @@ def write_tokens(
         card["splits"][split] = {
             "tokens": len(tokens[split]),
             "predicted_tokens": len(tokens[split]) - 1,
-            **count(iter(texts[split])),
+            **(count(iter(texts[split])) if texts else {"words": None, "bytes": None}),
             "unigram_perplexity": unigram_perplexity(counts, tokens[split][1:]),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }

@@ -86,13 +86,17 @@ def _metrics(trainer: Trainer, card: dict, best_test: float | None, last_test: f
 
 
 def _split_measures(split: str, loss: float | None, counts: dict) -> dict[str, float | None]:
-    """Loss a token, and the measures that compare across tokenizers: bits per byte and perplexity per word."""
+    """Loss a token, and the measures that compare across tokenizers: bits per byte and perplexity per word.
+
+    These are null for a corpus of ids, whose bytes and words nobody knows.
+    """
     nll = loss * counts["predicted_tokens"] if loss is not None else None
+    known = nll is not None and counts["bytes"] is not None
     return {
         f"{split}_loss": loss,
         f"{split}_perplexity": _perplexity(loss) if loss is not None else None,
-        f"{split}_bits_per_byte": nll / counts["bytes"] / math.log(2) if loss is not None else None,
-        f"{split}_word_perplexity": _perplexity(nll / counts["words"]) if loss is not None else None,
+        f"{split}_bits_per_byte": nll / counts["bytes"] / math.log(2) if known else None,
+        f"{split}_word_perplexity": _perplexity(nll / counts["words"]) if known else None,
     }
 
 
