@@ -44,7 +44,7 @@ def main() -> None:
         config.model_dump_json().encode(),
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
-        checkpoints.code_of(Path(lm.__file__).parent / "models", Path(lm.__file__).parent / "training"),
+        checkpoints.code_of(*(Path(lm.__file__).parent / room for room in ("corpus", "models", "training"))),
     )
     checkpoint = arguments.checkpoints / f"{name}.pt"
     try:
