@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from lm.config.run import RunConfig
 from lm.corpus.tokenizer import BOUNDARY
+from lm.embeddings.tables import open_embeddings
 from lm.errors import reported
 from lm.generate import generate
-from lm.models.build import build_model
+from lm.models.build import restore_model
 
 
 @reported
@@ -23,6 +23,9 @@ def main() -> None:
     parser.add_argument("--configs", type=Path, default=Path("configs"), help="configurations (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: %(default)s)")
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
+    parser.add_argument(
+        "--embeddings", type=Path, default=Path("data/embeddings"), help="pretrained ones (default: %(default)s)"
+    )
     parser.add_argument("--count", type=int, default=200, help="tokens a passage (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     arguments = parser.parse_args()
@@ -33,8 +36,9 @@ def main() -> None:
     for _, group in runs.groupby("model"):
         best = group.loc[group.validation_perplexity.idxmin()]
         config = RunConfig.read(arguments.configs / f"{best.experiment}.json").model
-        model = build_model(config, int(best.vocabulary))
-        model.load_state_dict(load_file(arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"))
+        pretrained = open_embeddings(arguments.embeddings, config, int(best.vocabulary))
+        weights = arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"
+        model = restore_model(weights, config, int(best.vocabulary), pretrained)
         start = tokenizer.token_to_id(BOUNDARY)
         text = tokenizer.decode(generate(model, [start], arguments.count, config.context, arguments.seed))
         passages.append(

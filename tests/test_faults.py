@@ -163,6 +163,7 @@ def test_a_checkpoint_is_bound_to_all_code_that_a_run_depends_on(monkeypatch, co
         main()
     needed = [
         "lm/corpus/windows.py",
+        "lm/embeddings/tables.py",
         *(p for room in ("models", "training") for p in (ROOT / "lm" / room).glob("*.py")),
     ]
     assert [str(path) for path in needed if (ROOT / path).read_bytes() not in b"".join(parts)] == []
