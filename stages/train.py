@@ -51,9 +51,7 @@ def main() -> None:
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
         pretrained.sha256.encode() if pretrained else b"",
-        checkpoints.code_of(
-            *(Path(lm.__file__).parent / room for room in ("corpus", "embeddings", "models", "training"))
-        ),
+        checkpoints.code_of(*(Path(lm.__file__).parent / room for room in rooms)),
     )
     checkpoint = arguments.checkpoints / f"{name}.pt"
     try:
