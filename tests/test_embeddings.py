@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ from lm.models.build import build_model, count_parameters, restore_model
 from lm.models.embeddings import FrozenEmbedding
 from lm.training import checkpoints
 from lm.training.hardware import settle
-from lm.training.loop import Trainer
+from lm.training.loop import Interrupted, Trainer
 from lm.training.outputs import write_run
 from stages import embeddings, train
 
@@ -343,6 +344,25 @@ def test_neither_checkpoint_nor_saved_model_holds_a_table_and_both_come_back(run
     for given in (other, None):
         with pytest.raises(StudyError, match=r"model\.safetensors: trained with other embeddings"):
             restore_model(path / "model.safetensors", config, VOCABULARY, given)
+
+
+def test_a_stopped_run_ends_with_the_same_bits(run, run_config, monkeypatch):
+    config, plain = frozen(run_config()), Trainer._step
+    _, whole = run(config, "whole")
+    steps = iter(range(1, 100))
+
+    def step_and_stop(trainer: Trainer, batch) -> torch.Tensor:
+        if next(steps) == 13:
+            trainer._ask_to_stop(signal.SIGTERM, None)
+        return plain(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "_step", step_and_stop)
+    with pytest.raises(Interrupted):
+        run(config)
+    trainer, stopped = run(config)
+    assert trainer.position.resumed == 1
+    for name in ("model.safetensors", "history.csv", "metrics.json"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_learned_model_is_restored_without_any(run, run_config):
