@@ -41,23 +41,30 @@ def main() -> None:
     heads = ["experiment", "model", "layers", "optimizer", "parameters", "trainable"]
     heads += [f"{column} MiB" for column in _COLUMNS] + ["in all MiB", "TFLOP an epoch"]
     heads += ["hours expected"] if arguments.peak else []
-    print(f"scale {name}, {arguments.precision}, {tokens:,} training tokens an epoch\n")
-    print("| " + " | ".join(heads) + " |\n|" + " ---: |" * len(heads))
+    print(f"scale {name}, {arguments.precision}, {tokens:,} training tokens an epoch")
+    if arguments.peak:
+        print(f"hours of training alone, at {arguments.utilization:.0%} of {arguments.peak:g} TFLOP/s")
+    print("\n| " + " | ".join(heads) + " |\n|" + " ---: |" * len(heads))
+    teraflops, hours = 0.0, 0.0
     for experiment, config in study.resolve().items():
         with torch.device("meta"):
             model = build_model(config.model, vocabulary)
         counts = count_parameters(model)
         memory = predict_memory(config, model, vocabulary, arguments.precision)
         frozen = not model.embedding.weight.requires_grad
-        operations = sum(step_operations(config.model, vocabulary, tokens, frozen).values())
+        epoch = sum(step_operations(config.model, vocabulary, tokens, frozen).values()) / 1e12
+        teraflops += epoch
         row = [experiment, config.model.architecture, str(config.model.layers), config.optimizer.name]
         row += [f"{counts['parameters']:,}", f"{counts['trainable_parameters']:,}"]
         row += [f"{memory[f'model_{column}_mb']:,.1f}" for column in _COLUMNS]
-        row += [f"{sum(memory.values()):,.1f}", f"{operations / 1e12:,.1f}"]
+        row += [f"{sum(memory.values()):,.1f}", f"{epoch:,.1f}"]
         if arguments.peak:
-            seconds = config.training.epochs * operations / (arguments.peak * 1e12 * arguments.utilization)
-            row.append(f"{seconds / 3600:.2f}")
+            expected = config.training.epochs * epoch / (arguments.peak * arguments.utilization) / 3600
+            hours += expected
+            row.append(f"{expected:.2f}")
         print("| " + " | ".join(row) + " |")
+    last = ["all, one seed", *[""] * (len(heads) - (3 if arguments.peak else 2)), f"{teraflops:,.1f}"]
+    print("| " + " | ".join(last + ([f"{hours:.2f}"] if arguments.peak else [])) + " |")
 
 
 if __name__ == "__main__":

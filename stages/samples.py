@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from lm.config.run import RunConfig
 from lm.corpus.tokenizer import BOUNDARY
+from lm.embeddings.tables import open_embeddings
 from lm.errors import reported
 from lm.generate import generate
-from lm.models.build import build_model
+from lm.models.build import restore_model
 
 
 def start_token(tokenizer: Tokenizer, tokens: Path) -> int:
@@ -33,6 +33,9 @@ def main() -> None:
     parser.add_argument("--configs", type=Path, default=Path("configs"), help="configurations (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: %(default)s)")
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
+    parser.add_argument(
+        "--embeddings", type=Path, default=Path("data/embeddings"), help="pretrained ones (default: %(default)s)"
+    )
     parser.add_argument("--count", type=int, default=200, help="tokens a passage (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     arguments = parser.parse_args()
@@ -49,8 +52,9 @@ def main() -> None:
     for _, group in runs.groupby("model"):
         best = group.loc[group.validation_perplexity.idxmin()]
         config = RunConfig.read(arguments.configs / f"{best.experiment}.json").model
-        model = build_model(config, int(best.vocabulary))
-        model.load_state_dict(load_file(arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"))
+        pretrained = open_embeddings(arguments.embeddings, config, int(best.vocabulary))
+        weights = arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"
+        model = restore_model(weights, config, int(best.vocabulary), pretrained)
         written = generate(model, [start], arguments.count, config.context, arguments.seed)
         # GPT-1's one special token, <unk>, stands for a character and is shown
         text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)

@@ -11,6 +11,7 @@ import lm
 from lm.config.run import RunConfig
 from lm.corpus.documents import SPLITS
 from lm.corpus.windows import open_windows, read_card
+from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError, reported
 from lm.training import checkpoints
 from lm.training.hardware import settle
@@ -26,6 +27,9 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, required=True, help="seed of initialization and data order")
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
+    parser.add_argument(
+        "--embeddings", type=Path, default=Path("data/embeddings"), help="pretrained ones (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/<experiment>-<seed>")
     parser.add_argument(
         "--checkpoints", type=Path, default=Path(".checkpoints"), help="folder of checkpoints (default: %(default)s)"
@@ -38,19 +42,22 @@ def main() -> None:
     config = RunConfig.read(arguments.config)
     card = read_card(arguments.tokens)
     splits = {split: open_windows(arguments.tokens, split, config.model.context, card) for split in SPLITS}
+    pretrained = open_embeddings(arguments.embeddings, config.model, card["vocabulary"])
     compute = settle(config.compute)
     name = f"{config.experiment}-{arguments.seed}"
+    rooms = ("corpus", "embeddings", "models", "training")
     belongs_to = checkpoints.fingerprint(
         config.model_dump_json().encode(),
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
-        checkpoints.code_of(Path(lm.__file__).parent / "models", Path(lm.__file__).parent / "training"),
+        pretrained.sha256.encode() if pretrained else b"",
+        checkpoints.code_of(*(Path(lm.__file__).parent / room for room in rooms)),
     )
     checkpoint = arguments.checkpoints / f"{name}.pt"
     try:
         trainer = Trainer(
             config, arguments.seed, splits, card["vocabulary"], compute, checkpoint, belongs_to,
-            arguments.checkpoint_seconds,
+            arguments.checkpoint_seconds, pretrained,
         )  # fmt: skip
         trainer.run(name)
         write_run(trainer, card, arguments.out)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from lm.corpus.tokens import write_tokens
+from lm.training import checkpoints
 from lm.training.loop import Trainer
 from stages.train import main
 
@@ -147,6 +148,25 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_goes_on(config, tokens, tm
     assert process.returncode == 0, errors
     assert "going on from" in errors
     assert hashes(tmp_path / "stopped") == whole[0]
+
+
+def test_a_checkpoint_is_bound_to_all_code_that_a_run_depends_on(monkeypatch, config, tokens, tmp_path):
+    parts = []
+
+    def keep(*each: bytes) -> str:
+        parts.extend(each)
+        raise RuntimeError("seen enough")
+
+    monkeypatch.setattr(checkpoints, "fingerprint", keep)
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(config, tokens, tmp_path)])
+    with pytest.raises(RuntimeError, match="seen enough"):
+        main()
+    needed = [
+        "lm/corpus/windows.py",
+        "lm/embeddings/tables.py",
+        *(p for room in ("models", "training") for p in (ROOT / "lm" / room).glob("*.py")),
+    ]
+    assert [str(path) for path in needed if (ROOT / path).read_bytes() not in b"".join(parts)] == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lm.config.run import ModelConfig
 from lm.models.attention import CausalSelfAttention
 from lm.models.build import build_model, count_parameters
+from lm.models.embeddings import learned_embedding
 from lm.models.gpt import GPT, Block
 from lm.models.lstm import LSTM
 
@@ -127,7 +128,7 @@ def test_block_equals_pytorchs_post_norm_layer(batch, time, width, heads, mlp):
 
 
 def test_gpt_is_embeddings_positions_and_blocks():
-    model = GPT(vocabulary=11, context=6, width=8, layers=2, heads=2, mlp=16)
+    model = GPT(learned_embedding(11, 8), learned_embedding(6, 8), layers=2, heads=2, mlp=16)
     grow(model)
     tokens = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
     expected = model.embedding.weight[tokens] + model.positions.weight[:5]
@@ -157,7 +158,7 @@ def step_by_step(model: LSTM, tokens: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_lstm_equals_its_equations(layers):
-    ours, theirs = LSTM(13, 10, 7, layers), LSTM(13, 10, 7, layers)
+    ours, theirs = (LSTM(learned_embedding(13, 10), 7, layers) for _ in range(2))
     grow(ours)
     theirs.load_state_dict(ours.state_dict())
     tokens = torch.randint(13, (3, 12), generator=torch.Generator().manual_seed(3))

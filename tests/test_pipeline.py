@@ -150,7 +150,7 @@ def project(reproduced) -> Iterator[Project]:
 def test_one_command_makes_everything(reproduced):
     project, result = reproduced
     assert result.trained == ALL
-    assert {"corpus", "tokenize", "configure", "aggregate", "report"} <= result.ran
+    assert {"corpus", "tokenize", "embeddings", "configure", "aggregate", "report"} <= result.ran
     rows = project.rows()
     assert rows["experiment"].tolist() == [str(number) for number in range(1, 13)]
     assert set(rows["status"]) == {"completed"}

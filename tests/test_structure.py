@@ -18,8 +18,9 @@ ROOMS = {
     "config": {"errors"},
     "download": {"errors"},
     "corpus": {"errors", "config", "download"},
-    "models": {"errors", "config", "corpus"},
-    "training": {"errors", "config", "corpus", "models"},
+    "embeddings": {"errors", "config", "download"},
+    "models": {"errors", "config", "embeddings"},
+    "training": {"errors", "config", "corpus", "embeddings", "models"},
     "results": {"errors", "config"},
     "runs": {"errors", "config", "results"},
     "generate": {"models"},
@@ -116,7 +117,7 @@ def test_no_module_imports_itself_by_way_of_others():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize("stage", ["corpus", "tokenize", "configure", "aggregate", "report"])
+@pytest.mark.parametrize("stage", ["corpus", "tokenize", "embeddings", "configure", "aggregate", "report"])
 def test_what_neither_trains_nor_generates_needs_no_torch(stage):
     named = set().union(*(named_imports(name) for name in closure(script_of(stage))))
     assert "torch" not in {each.split(".")[0] for each in named}

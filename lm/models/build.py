@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
 from torch import nn
 
 from lm.config.run import ModelConfig
+from lm.embeddings.tables import PretrainedEmbeddings
+from lm.errors import StudyError
 from lm.models.attention import CausalSelfAttention
+from lm.models.embeddings import FrozenEmbedding, learned_embedding
 from lm.models.gpt import GPT
 from lm.models.lstm import LSTM
 
+FROZEN = "frozen_embeddings_sha256"
+"""Key in a saved model's metadata: which tables belong to it, and are not in it."""
 
-def build_model(config: ModelConfig, vocabulary: int) -> GPT | LSTM:
-    """The configured architecture with freshly drawn weights (seed torch's generator first)."""
+
+def build_model(config: ModelConfig, vocabulary: int, pretrained: PretrainedEmbeddings | None = None) -> GPT | LSTM:
+    """The configured architecture with freshly drawn weights (seed torch's generator first).
+
+    ``pretrained`` tables are for ``embeddings: gpt1``, which only a model of shapes (the meta device) can do without;
+    else raises :class:`ValueError`.
+    """
+
+    def table(name: str, entries: int) -> nn.Embedding | FrozenEmbedding:
+        if config.embeddings == "learned":
+            return learned_embedding(entries, config.width)
+        if pretrained is not None:
+            return FrozenEmbedding(torch.from_numpy(pretrained.table(name)))
+        if torch.get_default_device().type != "meta":
+            raise ValueError(f"embeddings {config.embeddings} need their tables")
+        return FrozenEmbedding(torch.empty(entries, config.width))
+
+    embedding = table("tokens", vocabulary)
     if config.architecture == "lstm":
-        return LSTM(vocabulary, config.width, config.lstm_hidden, config.layers)
-    return GPT(vocabulary, config.context, config.width, config.layers, config.heads, config.mlp)
+        return LSTM(embedding, config.lstm_hidden, config.layers)
+    return GPT(embedding, table("positions", config.context), config.layers, config.heads, config.mlp)
+
+
+def restore_model(
+    path: Path, config: ModelConfig, vocabulary: int, pretrained: PretrainedEmbeddings | None
+) -> GPT | LSTM:
+    """The trained model of a run's ``model.safetensors``, joined with the frozen tables that it leaves out.
+
+    Raises :class:`StudyError` when it was trained with other tables.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata, state = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get(FROZEN) != (pretrained.sha256 if pretrained else None):
+        raise StudyError(f"{path}: trained with other embeddings than those given; run `dvc repro`")
+    model = build_model(config, vocabulary, pretrained)
+    model.load_state_dict(state)
+    return model
 
 
 def count_parameters(model: GPT | LSTM) -> dict[str, int]:
-    """Parameters in all (tied ones once), those an optimizer updates, embeddings, attention projections."""
+    """Parameters in all (tied ones once), those an optimizer updates, embeddings, attention projections.
+
+    Frozen tables, though buffers to PyTorch, are parameters of the model.
+    """
 
     def size(module: nn.Module) -> int:
-        return sum(parameter.numel() for parameter in module.parameters())
+        return sum(weight.numel() for weight in chain(module.parameters(), module.buffers()))
 
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | FrozenEmbedding)]
     attentions = [module for module in model.modules() if isinstance(module, CausalSelfAttention)]
     return {
         "parameters": size(model),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lm.models.attention import CausalSelfAttention
-from lm.models.embeddings import learned_embedding
+from lm.models.embeddings import FrozenEmbedding
 
 
 class Block(nn.Module):
@@ -27,10 +27,19 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """Token ids to features. No norm on the embeddings and none after the last block."""
 
-    def __init__(self, vocabulary: int, context: int, width: int, layers: int, heads: int, mlp: int) -> None:
+    def __init__(
+        self,
+        embedding: nn.Embedding | FrozenEmbedding,
+        positions: nn.Embedding | FrozenEmbedding,
+        layers: int,
+        heads: int,
+        mlp: int,
+    ) -> None:
+        """``embedding``: (V, D) table of tokens; ``positions``: (context, D) table."""
         super().__init__()
-        self.embedding = learned_embedding(vocabulary, width)
-        self.positions = learned_embedding(context, width)
+        self.embedding = embedding
+        self.positions = positions
+        width = embedding.weight.shape[1]
         self.blocks = nn.ModuleList(Block(width, heads, mlp) for _ in range(layers))
 
     def forward(self, tokens_BT: Tensor) -> Tensor:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lm.models.embeddings import learned_embedding
+from lm.models.embeddings import FrozenEmbedding
 
 
 class LSTM(nn.Module):
     """Embedding → LSTM → linear → ReLU; the tied vocabulary projection follows outside. Zero initial state."""
 
-    def __init__(self, vocabulary: int, width: int, hidden: int, layers: int) -> None:
+    def __init__(self, embedding: nn.Embedding | FrozenEmbedding, hidden: int, layers: int) -> None:
+        """``embedding``: (V, D) table of tokens."""
         super().__init__()
-        self.embedding = learned_embedding(vocabulary, width)
+        self.embedding = embedding
+        width = embedding.weight.shape[1]
         self.lstm = nn.LSTM(width, hidden, num_layers=layers, batch_first=True)
         self.head = nn.Sequential(nn.Linear(hidden, width), nn.ReLU())
 

@@ -18,6 +18,7 @@ import torch
 
 from lm.config.run import RunConfig
 from lm.corpus.windows import Windows, epoch_order, fixed_sample
+from lm.embeddings.tables import PretrainedEmbeddings
 from lm.models.build import build_model
 from lm.training import checkpoints
 from lm.training.evaluation import mean_loss, to_device
@@ -86,12 +87,14 @@ class Trainer:
         checkpoint: Path,
         belongs_to: str,
         checkpoint_seconds: float,
+        pretrained: PretrainedEmbeddings | None = None,
     ) -> None:
         self.config, self.seed, self.splits, self.compute = config, seed, splits, compute
+        self.pretrained = pretrained
         self.checkpoint, self.belongs_to, self.checkpoint_seconds = checkpoint, belongs_to, checkpoint_seconds
         self.meter = MemoryMeter(compute.device)
         torch.manual_seed(seed)
-        self.model = build_model(config.model, vocabulary).to(compute.device)
+        self.model = build_model(config.model, vocabulary, pretrained).to(compute.device)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
         self.forward = torch.compile(self.model) if compute.compile else self.model

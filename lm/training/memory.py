@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from contextlib import nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -45,7 +46,7 @@ class MemoryMeter:
     def sample_nvml(self) -> None:
         """Take NVML's used memory, where the study did: before training and after validation of an epoch."""
         if self._nvml is not None:
-            self.nvml_samples.append(pynvml.nvmlDeviceGetMemoryInfo(self._nvml).used)
+            self.nvml_samples.append(_nvml_used(self._nvml))
 
     def report(self) -> dict[str, float | str | None]:
         """MiB. ``memory_footprint_mb`` is the peak above the level before the model was built."""
@@ -85,6 +86,14 @@ def _nvml_handle(device: torch.device):
         return None
 
 
+def _nvml_used(handle) -> int:
+    """Bytes as nvidia-smi prints them: the second version's, which leaves out what driver and firmware reserve."""
+    try:
+        return pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used
+    except pynvml.NVMLError_FunctionNotFound:  # drivers before 510, which count nothing as reserved
+        return pynvml.nvmlDeviceGetMemoryInfo(handle).used
+
+
 def _peak_rss(process: psutil.Process) -> int:
     with suppress(OSError, StopIteration):
         status = Path("/proc/self/status").read_text().splitlines()
@@ -98,9 +107,10 @@ def predict_memory(config: RunConfig, model: nn.Module, vocabulary: int, precisi
 
     Parameters and gradients are fp32. Activations are what the backward pass reads again, plus the bf16 or fp16
     copies of weights that autocast keeps for the step; logits are the buffers of the chunked loss. It is a lower
-    bound on what a process shows: allocators keep more, and libraries need room of their own.
+    bound on what a process shows: allocators keep more, and libraries need room of their own. Frozen tables are
+    parameters without gradient or state.
     """
-    all_parameters = sum(p.numel() for p in model.parameters())
+    all_parameters = sum(weight.numel() for weight in chain(model.parameters(), model.buffers()))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     state = {"adam": 2, "adamw": 2, "momentum": 1, "sgd": 0}[config.optimizer.name]
     half = 2 if precision in ("bf16", "fp16") else 4

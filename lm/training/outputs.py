@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from lm.models.build import count_parameters
+from lm.models.build import FROZEN, count_parameters
 from lm.training.evaluation import mean_loss
 from lm.training.hardware import fingerprint
 from lm.training.loop import Trainer
@@ -34,7 +34,8 @@ def write_run(trainer: Trainer, card: dict, folder: Path) -> None:
         trainer.model.load_state_dict(weights)
         at_best = history and trainer.position.best is history[-1] and trainer.position.diverged_step is None
         best_test = last_test if at_best or not history else _test_loss(trainer)
-        content = save({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
+        metadata = {FROZEN: trainer.pretrained.sha256} if trainer.pretrained else None
+        content = save({name: tensor.contiguous().cpu() for name, tensor in weights.items()}, metadata)
         (partial / "model.safetensors").write_bytes(content)
         _write_csv(trainer, _LEARNED, partial / "history.csv")
         _write_csv(trainer, _MEASURED, partial / "timing.csv")

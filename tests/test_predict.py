@@ -1,0 +1,130 @@
+"""What a run is said to take before it runs, against figures worked out by hand and against PyTorch's own count."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lm.config.run import ModelConfig, RunConfig
+from lm.config.study import load_study
+from lm.models.build import build_model, count_parameters
+from lm.operations import step_operations
+from lm.training.memory import predict_memory
+from stages import predict
+
+ROOT = Path(__file__).parents[1]
+V, N = 40_479, 2_356_374
+"""The study's vocabulary, and the tokens that it predicted in an epoch."""
+LSTM = {1: (34_107_392, 3_019_520), 2: (36_208_640, 5_120_768), 4: (40_411_136, 9_323_264)}
+GPT = {1: (38_372_352, 7_087_872), 2: (45_460_224, 2 * 7_087_872), 4: (59_635_968, 4 * 7_087_872)}
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, RunConfig]:
+    """As params.yaml has it, AdamW as the depth study's optimizer."""
+    return load_study(ROOT / "params.yaml").model_copy(update={"scale": "reference", "optim": "adamw"}).resolve()
+
+
+def of_shapes(config: ModelConfig, vocabulary: int):
+    with torch.device("meta"):
+        return build_model(config, vocabulary)
+
+
+def test_parameters_of_all_twelve(reference):
+    for name, config in reference.items():
+        counts = count_parameters(of_shapes(config.model, V))
+        whole, trained = (LSTM if config.model.architecture == "lstm" else GPT)[config.model.layers]
+        assert (counts["parameters"], counts["trainable_parameters"]) == (whole, trained), name
+
+
+MIB = 2**20
+BATCH = 16 * 256
+
+
+def test_memory_of_a_frozen_lstm_in_fp32(reference):
+    """Experiment 1: the table takes room and nothing else; no gradient of it stands among the logits."""
+    found = predict_memory(reference["1"], of_shapes(reference["1"].model, V), V, "fp32")
+    assert found == {
+        "model_parameters_mb": 34_107_392 * 4 / MIB,
+        "model_gradients_mb": 3_019_520 * 4 / MIB,
+        "model_optimizer_mb": 3_019_520 * 8 / MIB,
+        "model_activations_mb": BATCH * (6 * 512 * 4 + 768 * (4 + 4 + 4)) / MIB,
+        "model_logits_mb": (256 * V * 4 + BATCH * 768 * 4 * 2) / MIB,
+    }
+
+
+def test_memory_of_a_frozen_gpt_in_half_precision(reference):
+    """Experiment 12 in fp16: weights' and the table's half-precision copies come in."""
+    found = predict_memory(reference["12"], of_shapes(reference["12"].model, V), V, "fp16")
+    a_block = 768 * (5 * 2 + 4 * 4) + 3072 * 2 * 2
+    copies = (59_635_968 - V * 768) * 2
+    assert found == {
+        "model_parameters_mb": 59_635_968 * 4 / MIB,
+        "model_gradients_mb": 28_351_488 * 4 / MIB,
+        "model_optimizer_mb": 28_351_488 * 8 / MIB,
+        "model_activations_mb": (BATCH * (4 * a_block + 768 * 4) + copies) / MIB,
+        "model_logits_mb": (256 * V * (4 + 2) + BATCH * 768 * 2 * 2 + V * 768 * 2) / MIB,
+    }
+
+
+def test_operations_of_an_epoch_worked_out(reference):
+    lstm, gpt = reference["10"].model, reference["12"].model
+    projection = 2 * 2 * N * 768 * V
+    found = step_operations(lstm, V, N, frozen_table=True)
+    first, deeper, head = 4 * 512 * (768 + 512), 3 * 4 * 512 * (512 + 512), 512 * 768
+    assert found["projection"] == projection
+    assert found["body"] == 2 * N * (3 * (first + deeper + head) - 4 * 512 * 768)
+    found = step_operations(gpt, V, N, frozen_table=True)
+    a_block = 4 * 768 * 768 + 2 * 768 * 3072 + 256 * 768
+    assert found["projection"] == projection
+    assert found["body"] == 2 * N * (3 * 4 * a_block - 3 * 768 * 768)
+    assert step_operations(gpt, V, N, frozen_table=False)["projection"] == 1.5 * projection
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("embeddings", ["learned", "gpt1"])
+@pytest.mark.parametrize("architecture", ["lstm", "gpt"])
+def test_operations_are_those_that_pytorch_counts(architecture, embeddings, layers):
+    batch, context, width, hidden = 4, 16, 24, 20
+    shapes = {"lstm_hidden": hidden} if architecture == "lstm" else {"heads": 2, "mlp": 96}
+    config = ModelConfig(
+        architecture=architecture, layers=layers, context=context, width=width, embeddings=embeddings, **shapes
+    )
+    model = of_shapes(config, 97)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        tokens = torch.zeros(batch, context, dtype=torch.long)
+        (model(tokens) @ model.embedding.weight.T).sum().backward()
+    ours = sum(step_operations(config, 97, batch * context, embeddings == "gpt1").values())
+    if architecture == "lstm":
+        # the zero initial state needs no gradient
+        assert counter.get_total_flops() == ours - layers * 2 * batch * 4 * hidden * hidden
+    else:
+        # PyTorch counts the half of attention that the causal mask takes out
+        assert counter.get_total_flops() == ours + layers * 3 * 2 * batch * context * context * width
+
+
+def test_the_table_adds_up(monkeypatch, capsys):
+    argv = ["--scale=reference", f"--train-tokens={N}", "--peak=15.7", "--utilization=0.5", "--precision=fp32"]
+    monkeypatch.setattr(sys, "argv", ["stages.predict", f"--params={ROOT / 'params.yaml'}", *argv])
+    predict.main()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("|")
+    ]
+    heads, runs, total = rows[0], rows[2:-1], rows[-1]
+    assert [row[0] for row in runs] == [str(number) for number in range(1, 13)]
+    assert {len(row) for row in rows} == {len(heads)}
+    operations, hours = heads.index("TFLOP an epoch"), heads.index("hours expected")
+    for row in runs:
+        expected = 10 * float(row[operations]) / (15.7 * 0.5) / 3600
+        assert float(row[hours]) == pytest.approx(expected, abs=0.006)
+        parts = [float(row[column].replace(",", "")) for column in range(6, 11)]
+        assert float(row[11].replace(",", "")) == pytest.approx(sum(parts), abs=0.3)
+    assert total[0] == "all, one seed"
+    assert float(total[operations].replace(",", "")) == pytest.approx(sum(float(r[operations]) for r in runs), abs=0.7)
+    assert float(total[hours]) == pytest.approx(sum(float(r[hours]) for r in runs), abs=0.07)
