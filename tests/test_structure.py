@@ -16,7 +16,8 @@ CODE = ("stages/", "lm/")
 ROOMS = {
     "errors": set(),
     "config": {"errors"},
-    "corpus": {"errors", "config"},
+    "download": {"errors"},
+    "corpus": {"errors", "config", "download"},
     "models": {"errors", "config", "corpus"},
     "training": {"errors", "config", "corpus", "models"},
     "results": {"errors", "config"},
