@@ -3,7 +3,7 @@
 A study that trains on half a file, or on a file that has changed since, measures something else than it says.
 ``huggingface_hub`` knows the Hub's addresses, headers, environment variables (``HF_ENDPOINT``, ``HF_HOME``,
 ``HF_HUB_DOWNLOAD_TIMEOUT``, ``HF_HUB_OFFLINE``) and cache, and is asked for all of these. Its own ``hf_hub_download``
-does not compare contents with a hash and, since 1.x, throws away what it has when the process ends or the connection is
+does not compare contents with a hash and, in 2.4, throws away what it has when the process ends or the connection is
 reset; so the transfer itself is here: it goes on where the last one broke off, in this process or a later one.
 """
 

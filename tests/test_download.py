@@ -17,6 +17,9 @@ import pytest
 from huggingface_hub import constants
 
 from lm import download
+from lm.corpus.sources import load_corpus
+from lm.corpus.sources.wikitext import OFFICIAL
+from lm.corpus.sources.wikitext import REVISION as REVISION_OF_WIKITEXT
 from lm.download import fetch
 from lm.errors import StudyError
 
@@ -204,6 +207,14 @@ def test_wrong_bytes_are_never_used(hub, tmp_path, sha256):
     assert files(tmp_path) == set(), "the next try starts anew"
     hub.content = CONTENT
     assert get(sha256).read_bytes() == CONTENT
+
+
+def test_a_corpus_of_other_bytes_is_not_loaded(hub, tmp_path):
+    official = OFFICIAL["train"]
+    with pytest.raises(StudyError, match=f"{official.file}, .* sha256 is {SHA256}, expected {official.sha256}"):
+        load_corpus("wikitext-2")
+    assert hub.requests[0][1] == f"/datasets/Salesforce/wikitext/resolve/{REVISION_OF_WIKITEXT}/{official.file}"
+    assert files(tmp_path) == set()
 
 
 def test_a_wrong_beginning_spoils_the_whole(hub, tmp_path):

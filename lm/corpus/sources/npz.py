@@ -18,7 +18,11 @@ from lm.corpus.gpt1 import has_vocabulary, load_gpt1
 from lm.corpus.ids import IdCorpus, IdLines
 from lm.errors import StudyError
 
-PATTERN = "wiki.*.npz"
+_PATTERN = "wiki.*.npz"
+
+
+def holds_npz(path: Path) -> bool:
+    return path.is_dir() and any(path.glob(_PATTERN))
 
 
 def load_npz(folder: Path) -> IdCorpus:
@@ -41,7 +45,7 @@ def _read(path: Path) -> IdLines:
         with np.load(path, allow_pickle=False) as arrays:
             tokens, sizes = arrays["tokens"], arrays["sizes"]
     except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; each split has its own, {PATTERN}") from None
+        raise StudyError(f"{path}: no such file; each split has its own, {_PATTERN}") from None
     except KeyError as error:
         raise StudyError(f"{path}: {error.args[0]}; it must hold tokens and sizes") from None
     except (ValueError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error):
