@@ -19,6 +19,7 @@ from lm.results.figures import curve_key, memory_parts, overlay_depth, overlay_o
 from lm.results.load import load_locked, load_study
 from lm.results.reference import load_reference
 from lm.results.report import write_report
+from lm.results.table import latex
 from lm.results.text import Latex, Markdown, number, percent, perplexity, whole
 from tests.synthetic import GRID, make_results, write
 
@@ -119,8 +120,8 @@ class TestTables:
 
     def test_latex_of_long_tables_breaks_across_pages(self):
         table = tables.provenance(make_results(seeds=range(4))[0], {})
-        assert r"\begin{longtable}" in tables.latex(table)
-        assert r"\begin{tabular}" in tables.latex(tables.provenance(make_results()[0], {}))
+        assert r"\begin{longtable}" in latex(table)
+        assert r"\begin{tabular}" in latex(tables.provenance(make_results()[0], {}))
 
 
 class TestDocuments:

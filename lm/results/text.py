@@ -63,7 +63,8 @@ class Markdown:
         plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         return Raw(re.sub(r"^(\s*)([#+-]|\d+[.)])(?=\s)", r"\1\\\2", plain, flags=re.MULTILINE))
 
-    def heading(self, level: int, title) -> Raw:
+    def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
+        del kept_with
         return Raw(f"{'#' * level} {self.text(title)}\n")
 
     def strong(self, value) -> Raw:
@@ -148,9 +149,11 @@ class Latex:
             return composed
         return rf"{{\ttfamily [U+{ord(character):04X}]}}"
 
-    def heading(self, level: int, title) -> Raw:
+    def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
+        """``kept_with``: of the page's height, what must fit below or the heading goes to the next page."""
         command = {2: "section", 3: "subsection", 4: "subsubsection"}[level]
-        return Raw(f"\\FloatBarrier\n\\{command}{{{self.text(title)}}}\n")
+        need = f"\\needspace{{{max(kept_with, 0.12):g}\\textheight}}\n"
+        return Raw(f"{need}\\{command}{{{self.text(title)}}}\n")
 
     def strong(self, value) -> Raw:
         return Raw(rf"\textbf{{{self.text(value)}}}")

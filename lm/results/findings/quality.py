@@ -59,10 +59,10 @@ def generalization(runs: pd.DataFrame) -> Generalization:
         tested = table["test_loss"].astype(float).dropna()
         first = str(tested.idxmin())
         agrees = bool(tested[best] <= tested[first] + ONE_SEED_BOUND)
-        claim += (
-            f" On the test split it has {perplexity(row['test_perplexity'])} ({number(row['test_bits_per_byte'], 3)} "
-            f"bits per byte, {perplexity(row['test_word_perplexity'])} per word)"
-        )
+        claim += f" On the test split it has {perplexity(row['test_perplexity'])}"
+        if pd.notna(row["test_bits_per_byte"]):
+            by_word = perplexity(row["test_word_perplexity"])
+            claim += f" ({number(row['test_bits_per_byte'], 3)} bits per byte, {by_word} per word)"
         if first == best:
             claim += ", lowest there too."
         elif agrees:
