@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
@@ -110,6 +111,12 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
         twin.spines["right"].set_visible(True)
         twin.yaxis.set_major_locator(MaxNLocator(5))
         twin.set_ylabel("loss (nats per token)")
+
+
+def _drawable(text: str) -> str:
+    """Text in the figures' own font: what it lacks is spelled as its code point, alike on every machine."""
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(c if ord(c) in known else f"[U+{ord(c):04X}]" for c in text)
 
 
 def _tick(value: float) -> str:
@@ -211,7 +218,11 @@ def _panels(runs: pd.DataFrame, epochs: pd.DataFrame, members: dict[str, list[tu
         for experiment, label, color in group:
             curve = _mean_curve(epochs[epochs["experiment"] == experiment], "validation_loss")
             if not curve.empty:
-                style = {"marker": MARKER.get(model, "D"), "label": f"{label} ({experiment})", "color": color}
+                style = {
+                    "marker": MARKER.get(model, "D"),
+                    "label": _drawable(f"{label} ({experiment})"),
+                    "color": color,
+                }
                 _plot(axes, curve, "epoch", linestyle=_DASHED if color in ON_TOP else "-", **style)
         if np.isfinite(unigram):
             axes.axhline(math.log(unigram), color=UNIGRAM, linestyle=":", linewidth=1.2, label="unigram model")
@@ -317,7 +328,7 @@ def _label_points(canvas: Canvas, axes: Axes, experiments: pd.DataFrame) -> None
     ]
     scale = canvas.dpi / 72
     for (x, y), row in zip(points, experiments.itertuples(), strict=True):
-        text = f"{row.experiment} ({int(row.layers)})"
+        text = _drawable(f"{row.experiment} ({int(row.layers)})")
         width, height = 4.6 * len(text) * scale, 8 * scale
         for dx, dy in places:
             left = x + dx * scale - (width if dx < 0 else width / 2 if dx == 0 else 0)
@@ -358,7 +369,7 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
                 style = lines.get(int(row.layers), (0, (6, 1, 1, 1)))
                 color = OPTIMIZER.get(row.optimizer, VALIDATION)
                 width = 1.5 if color in ON_TOP else 3.0
-                _plot(axes, curve, "epoch", color=color, linestyle=style, linewidth=width, label=label)
+                _plot(axes, curve, "epoch", color=color, linestyle=style, linewidth=width, label=_drawable(label))
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
@@ -392,7 +403,7 @@ def memory_parts(runs: pd.DataFrame, found: Memory) -> tuple[Canvas, str] | None
             measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label="measured peak above baseline"
         )
     rows = experiments.itertuples()
-    axes.set_yticks(y, [f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}" for r in rows])
+    axes.set_yticks(y, [_drawable(f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}") for r in rows])
     axes.set_ylim(-0.6, len(experiments) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("MiB")

@@ -5,6 +5,7 @@ Same inputs give the same bytes: nothing here knows the date or the machine that
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from lm.results.figures import Figure
 from lm.results.findings.remedies import Remedy
 from lm.results.table import Table, latex, markdown
 from lm.results.text import Latex, Markdown, Raw, Writer
+
+PASSAGES = "pdf/samples.tex"
+"""The sample texts as LaTeX, relative to report.tex; made with the PDF and, like it, not part of the repository."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,32 @@ class Document:
             items.append(Raw(f"{self.writer.text(names.capital(reason))} {self.writer.code(remedy.command)}"))
         return self.writer.items(items)
 
+    def passages(self) -> Raw:
+        """Where LaTeX takes in the sample texts, if the PDF is made where they are; Markdown has no such place."""
+        return Raw("" if isinstance(self.writer, Markdown) else f"\\InputIfFileExists{{{PASSAGES}}}{{}}{{}}\n")
+
     def items(self, values) -> Raw:
         return self.writer.items(values)
+
+
+def passages(samples: str) -> str:
+    """The sample texts, Markdown as stages/samples.py writes it, as LaTeX: headings, sentences, indented passages."""
+    writer, parts = Latex(), []
+    for kind, lines in itertools.groupby(samples.splitlines(), _kind):
+        if kind == "heading":
+            parts += [writer.heading(3, line.removeprefix("## ")) for line in lines]
+        elif kind == "passage":
+            body = "\\par\n".join(writer.text(line.strip()) for line in lines)
+            parts.append(f"\\begin{{quote}}\\small\\raggedright\n{body}\n\\end{{quote}}\n")
+        elif kind == "sentence":
+            parts.append(f"{writer.text(' '.join(lines))}\n")
+    return "\n".join(parts)
+
+
+def _kind(line: str) -> str:
+    """``title`` stands in the report already."""
+    starts = {"# ": "title", "## ": "heading", "    ": "passage"}
+    return next((kind for start, kind in starts.items() if line.startswith(start)), "sentence" if line else "nothing")
 
 
 def render(templates: Path, context: dict, parts: dict[str, Table], figures: dict[str, Figure]) -> dict[str, str]:

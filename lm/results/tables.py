@@ -16,7 +16,7 @@ from lm.results.findings.learning import Learning
 from lm.results.findings.memory import Memory
 from lm.results.findings.quality import Generalization
 from lm.results.findings.stopping import PATIENCE, Stopping
-from lm.results.names import model_name, optimizer_name, order
+from lm.results.names import listed, model_name, optimizer_name, order
 from lm.results.reference import VALIDATION_TOKENS, Reference, corrected
 from lm.results.table import Column, Table
 from lm.results.text import MISSING, number, whole
@@ -334,18 +334,19 @@ def early_stopping(found: Stopping, runs: pd.DataFrame) -> Table | None:
     if not rows:
         return None
     columns = []
-    for patience in PATIENCE:
+    for patience in (patience for patience in PATIENCE if any(f"saved_{patience}" in row for row in rows)):
         columns.append(Column(f"epoch_{patience}", f"Stop, {patience}"))
         columns.append(Column(f"saved_{patience}", "Saved (s)", 0))
         columns.append(Column(f"lost_{patience}", "Lost (%)", 1))
+    tried = listed([str(patience) for patience in PATIENCE])
     return Table(
         "early_stopping",
-        "Early stopping with patience 1, 2 and 3, replayed on the recorded epochs",
+        f"Early stopping with patience {tried}, replayed on the recorded epochs",
         (*CONFIGURATION, *columns),
         tuple(rows),
         notes=(
             "Saved: training and validation time of the epochs not trained. Lost: increase of the best perplexity. A "
-            "dash: that patience would not have stopped it. Not listed: none would have.",
+            "dash: that patience would not have stopped it. Not listed: patience or experiment where nothing stops.",
         ),
     )
 

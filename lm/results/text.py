@@ -95,6 +95,7 @@ class Latex:
     """LaTeX for pdfTeX: what its fonts can't print is spelled as its code point, so that any text compiles."""
 
     suffix = "pdf"
+    _letters = "ĂăĄąĆćČčĎďĘęĚěĞğĹĺŁłŃńŇňŐőŔŕŘřŚśŞşŠšŤŮůŰűŸŹźŻżŽžŒœ"  # of the T1 encoding, beside Latin-1's
     _special: ClassVar[dict[str, str]] = {
         "\\": r"\textbackslash{}",
         "{": r"\{",
@@ -145,9 +146,9 @@ class Latex:
         if character == "\n" or character.isascii():
             return character
         composed = unicodedata.normalize("NFC", character)
-        if "À" <= composed <= "ÿ":
+        if "À" <= composed <= "ÿ" or composed in self._letters:
             return composed
-        return rf"{{\ttfamily [U+{ord(character):04X}]}}"
+        return rf"{{\ttfamily [U+{ord(character):04X}]}}\allowbreak{{}}"
 
     def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
         """``kept_with``: of the page's height, what must fit below or the heading goes to the next page."""

@@ -87,11 +87,12 @@ def architectures(
     wins = {model: sum(match.winner == model for match in counted_matches) for model in present}
     winner = next((m for m in present if wins[m] and not wins[present[1 - present.index(m)]]), None)
     verdict = "one wins" if winner else "mixed" if any(wins.values()) else "not distinguishable"
-    told = [f"{model_name(model)} is better in {wins[model]}" for model in present if wins[model]]
-    undecided = len(counted_matches) - sum(wins.values())
+    every = len(counted_matches)
+    told = [f"{model_name(m)} is better in {'all' if wins[m] == every > 1 else wins[m]}" for m in present if wins[m]]
+    undecided = every - sum(wins.values())
     if undecided:
         told.append(f"{undecided} can't be decided")
-    pairs = counted(len(counted_matches), "matched pair")
+    pairs = counted(every, "matched pair")
     claim = (
         f"Of {pairs} in which at least one side learned to use context, {listed(told)}."
         if counted_matches
@@ -133,5 +134,5 @@ def _stopped_claim(matches: list[Match], present: list[str], time_bound: float) 
     told = [f"{model_name(model)} would be done sooner in {count}" for model, count in sooner.items() if count]
     alike = len(timed) - sum(sooner.values())
     if alike:
-        told.append(f"{alike} would take alike long")
+        told.append(f"{alike} would take about as long")
     return f"{verdict}; {listed(told)}." if told else f"{verdict}."

@@ -84,7 +84,7 @@ def optimizers(runs: pd.DataFrame, learning: Learning) -> Optimizers | None:
         answers = answers - {"not comparable"} or answers
         verdict[question] = answers.pop() if len(answers) == 1 else "depends on the architecture"
     parts = [f"{question} {_said(effect)}" for question, effect in verdict.items()]
-    claim = f"At one layer and these learning rates, {listed(parts)}."
+    claim = f"At one layer and these learning rates: {'; '.join(parts)}."
     return Optimizers(claim, verdict, tuple(pairs), tuning(shallow))
 
 
