@@ -38,7 +38,7 @@ def main() -> None:
         start = tokenizer.token_to_id(BOUNDARY)
         text = tokenizer.decode(generate(model, [start], arguments.count, config.context, arguments.seed))
         passages.append(
-            f"## Experiment {best.experiment}, {config.architecture}, {config.layers} layer{'s' * (config.layers > 1)}, {best.optimizer}\n\n"
+            f"## Experiment {best.experiment}, {config.architecture}, {config.layers} layers, {best.optimizer}\n\n"
             f"Validation perplexity {best.validation_perplexity:.1f}; seed {arguments.seed}, 50 likeliest tokens.\n\n"
             + "\n".join(f"    {line}" for line in text.splitlines())
             + "\n"

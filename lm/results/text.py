@@ -138,7 +138,8 @@ class Latex:
         return value if isinstance(value, Raw) else self._escaped(str(value))
 
     def _escaped(self, value: str) -> Raw:
-        return Raw("".join(map(self._character, _printable(value))).replace("--", "-{}-"))
+        escaped = "".join(map(self._character, _printable(value))).replace("--", "-{}-")
+        return Raw(re.sub(r"(?<=\d) (?=\\%)", "~", escaped))
 
     def _character(self, character: str) -> str:
         if character in self._special:

@@ -82,7 +82,7 @@ def _number(value: float) -> float | None:
 
 
 def study_perplexities(row: dict) -> dict[str, float | None]:
-    """A run's perplexities as the original study reckoned them, by column.
+    """A run's perplexities as the original study computed them, by column.
 
     The study divided the summed loss by ``batches * batch * context``, as if every window and the last batch were
     full (reports/reference/SOURCES.md): a little more than the tokens that there are to predict.
