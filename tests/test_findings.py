@@ -271,7 +271,8 @@ class TestComparisons:
         assert "no learning rate was tuned" in found.tuning
 
     def test_where_neither_learned_momentum_is_not_judged(self):
-        found = find(*make_results(), PARAMS).optimizers
+        runs, epochs = make_results(unigram_validation_perplexity=1.0)
+        found = optimizers(runs, learning(runs, epochs))
         assert found.verdict["momentum"] == "none learned"
         assert "no run with or without it learned" in found.claim
 
