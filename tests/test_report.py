@@ -43,6 +43,12 @@ def study_folder(root: Path, runs: pd.DataFrame, epochs: pd.DataFrame) -> Path:
     return root
 
 
+@pytest.fixture
+def _no_figures(monkeypatch) -> None:
+    """Drawing takes most of the time; not every test is about it."""
+    monkeypatch.setattr("lm.results.report.draw_all", lambda *_: {})
+
+
 def rendered(root: Path) -> tuple[str, str]:
     write_report(load_study(root), root / "reports" / "templates", root / "reports")
     return tuple((root / "reports" / name).read_text() for name in ("report.md", "report.tex"))
@@ -212,6 +218,7 @@ class TestDocuments:
         assert f"corpus {Latex().text(CORPUS)} at" in " ".join(tex.split())
         assert not re.search(r"\bnan\b", md)
 
+    @pytest.mark.usefixtures("_no_figures")
     def test_a_corpus_without_text_has_no_bits_and_words(self, tmp_path):
         names = [name for name in schema.RUNS.names if name.endswith(("bits_per_byte", "word_perplexity"))]
         md, _ = rendered(study_folder(tmp_path, *make_results({"5": GRID["5"]}, **dict.fromkeys(names))))
@@ -219,6 +226,7 @@ class TestDocuments:
         assert "PPL/word" not in md
         assert "bits per byte, " not in md.split("are unknown")[0].split("**Table 1")[0]
 
+    @pytest.mark.usefixtures("_no_figures")
     def test_beside_the_original_study(self, tmp_path):
         grid = {key: GRID[key] for key in ("1", "5")}
         md, tex = rendered(study_folder(tmp_path, *make_results(grid, scale="reference", corpus="wikitext-2")))
@@ -227,6 +235,7 @@ class TestDocuments:
             assert "144.2" in page
         assert "perplexities do not compare" in md
 
+    @pytest.mark.usefixtures("_no_figures")
     def test_all_diverged_before_an_epoch(self, tmp_path):
         runs, epochs = make_results({"5": GRID["5"]}, diverged=("5",))
         for column in runs.columns[runs.columns.str.contains("perplexity|validation_loss|best_epoch")]:
