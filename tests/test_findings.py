@@ -25,8 +25,9 @@ from lm.results.findings.memory import memory
 from lm.results.findings.optimizers import optimizers
 from lm.results.findings.quality import generalization, last_epoch_claim
 from lm.results.findings.remedies import lookup, remedies
+from lm.results.findings.replication import replication
 from lm.results.findings.stopping import stop_after, stopping
-from lm.results.reference import Reference, as_results, load_reference
+from lm.results.reference import VALIDATION_TOKENS, Reference, as_results, load_reference
 from lm.results.statistics import ONE_SEED_BOUND, difference, estimate, t95, time_bound
 from tests.synthetic import GRID, make_results
 
@@ -435,6 +436,28 @@ class TestRemedies:
     def test_overfitting_stops_earlier_once_all_text_is_used(self):
         params = {"scales": {"laptop": {"epochs": 10, "tokenizer": {"train_share": 1.0}}}}
         assert self.commands("5", params=params) == ["dvc exp run -S scales.laptop.epochs=5"]
+
+
+class TestReplication:
+    def test_only_at_its_scale_and_on_its_tokens(self, reference):
+        assert replication(make_results()[0], reference) is None
+        other = replication(make_results(scale="reference")[0], reference)
+        assert (other.verdict, other.places) == ("not comparable", {})
+
+    @pytest.mark.parametrize(
+        ("ours", "place"), [(144.1, "within"), (141.3, "within"), (148.5, "within"), (140.9, "lower"), (149, "higher")]
+    )
+    def test_the_spread_and_the_bound(self, reference, ours, place):
+        """The study has 144.23 for experiment 1, its replications 144.02 to 145.81."""
+        runs, _ = make_results({"1": GRID["1"]}, scale="reference", validation_tokens=VALIDATION_TOKENS)
+        runs["study_validation_perplexity"] = ours
+        found = replication(runs, reference)
+        assert found.places == {"1": place}
+        assert found.verdict == ("replicated" if place == "within" else "partly replicated")
+
+    def test_the_originals_own_configuration_is_asked(self, reference):
+        grid = {"1": ("lstm", 2, "adam")}
+        assert replication(make_results(grid, scale="reference")[0], reference) is None
 
 
 class TestOriginal:

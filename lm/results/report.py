@@ -13,6 +13,7 @@ from lm.results.figures import curve_key, draw_all
 from lm.results.findings import Findings, find
 from lm.results.findings.cost import describe_reach
 from lm.results.findings.quality import last_epoch_claim
+from lm.results.findings.replication import replication
 from lm.results.load import Study
 from lm.results.names import capital, configuration, counted, listed, model_name, natural, optimizer_name
 from lm.results.render import render
@@ -35,6 +36,7 @@ def write_report(study: Study, templates: Path, folder: Path) -> None:
         "subject": subject(study.runs),
         "certainty": certainty(study.runs),
         "limits": limits(study.runs),
+        "replication": replication(study.runs, study.reference),
         "last_epoch_claim": last_epoch_claim(findings.generalization),
         "reaches": [describe_reach(reach) for reach in findings.wall_clock.reaches],
         "settings": [f"{chr(ord('A') + i)}: {text}" for i, text in enumerate(tables.settings(study.runs))],

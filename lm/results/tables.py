@@ -15,9 +15,10 @@ from lm.results.findings.cost import WallClock
 from lm.results.findings.learning import Learning
 from lm.results.findings.memory import Memory
 from lm.results.findings.quality import Generalization
+from lm.results.findings.replication import matched
 from lm.results.findings.stopping import PATIENCE, Stopping
 from lm.results.names import listed, model_name, optimizer_name, order
-from lm.results.reference import VALIDATION_TOKENS, Reference, corrected
+from lm.results.reference import Reference, corrected
 from lm.results.table import Column, Table
 from lm.results.text import MISSING, number, whole
 
@@ -369,23 +370,15 @@ def memory_accounts(found: Memory, runs: pd.DataFrame) -> Table | None:
 
 def against_reference(runs: pd.DataFrame, reference: Reference) -> tuple[Table, Table] | tuple[()]:
     """The study's figures beside ours, what was learned and what it cost, where ours are at its scale."""
-    published = reference.results.set_index("experiment")
     rows = []
-    for row in by_experiment(runs[runs["scale"] == "reference"]).to_dict("records"):
-        if row["experiment"] not in published.index:
-            continue
-        theirs = published.loc[row["experiment"]]
-        if any(theirs[key] != row[key] for key in ("model", "layers", "optimizer")):
-            continue
-        spread = reference.replications
-        spread = spread[(spread["experiment"] == row["experiment"]) & (spread["batch"] == row["batch"])]["best_val_ppl"]
+    for row, theirs, replicated in matched(runs, reference):
         rows.append(
             {
                 **row,
                 **named(row),
                 "published": theirs["best_val_ppl"],
-                "low": spread.min(),
-                "high": spread.max(),
+                "low": replicated.min(),
+                "high": replicated.max(),
                 "corrected": corrected(theirs["best_val_ppl"]),
                 "published_train": theirs["train_ppl_at_best"],
                 "published_epoch": f"[{theirs['best_epoch']}]",
@@ -395,15 +388,6 @@ def against_reference(runs: pd.DataFrame, reference: Reference) -> tuple[Table, 
         )
     if not rows:
         return ()
-    notes = [
-        "Published, replications (public ones with the study’s batch size) and Ours, its way: with the study’s "
-        "denominator. Corrected and Ours: over the tokens that were predicted."
-    ]
-    if any(row["validation_tokens"] != VALIDATION_TOKENS for row in rows):
-        notes.append(
-            f"The study predicted {whole(VALIDATION_TOKENS)} validation tokens of WikiText-2, these runs other ones: "
-            "the perplexities do not compare."
-        )
     learned = Table(
         "reference",
         "The original study’s validation perplexity beside ours",
@@ -417,20 +401,24 @@ def against_reference(runs: pd.DataFrame, reference: Reference) -> tuple[Table, 
             Column("validation_perplexity", "Ours", 1),
         ),
         tuple(rows),
-        notes=tuple(notes),
+        notes=(
+            "Published, replications (public ones with the study’s batch size) and Ours, its way: with the study’s "
+            "denominator. Corrected and Ours: over the tokens that were predicted.",
+        ),
     )
     cost = Table(
         "reference_cost",
-        "The original study’s train perplexity, best epoch, training time and GPU memory beside ours",
+        "The original study’s train perplexity at the best epoch, that epoch, training time (s) and NVML’s used memory (MiB) "
+        "beside ours",
         (
             *CONFIGURATION,
-            Column("published_train", "Train PPL, study", 1),
+            Column("published_train", "PPL, study", 1),
             Column("study_train_perplexity", "ours", 1),
-            Column("published_epoch", "Best epoch, study"),
+            Column("published_epoch", "Epoch, study"),
             Column("best_epochs", "ours"),
-            Column("published_seconds", "Training (s), study", 0),
+            Column("published_seconds", "s, study", 0),
             Column("train_seconds", "ours", 0),
-            Column("published_memory", "NVML (MiB), study", 0),
+            Column("published_memory", "MiB, study", 0),
             Column("nvml_mean_mb", "ours", 0),
         ),
         tuple(rows),
