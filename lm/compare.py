@@ -11,7 +11,7 @@ from lm.results.findings.comparison import evidence, losses
 from lm.results.findings.learning import learning
 from lm.results.names import configuration, natural
 from lm.results.statistics import difference
-from lm.results.tables import Column, Table, markdown
+from lm.results.table import Column, Table, markdown
 from lm.results.text import Raw
 
 Results = tuple[pd.DataFrame, pd.DataFrame]

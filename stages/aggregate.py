@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from lm.config.study import PARAMS, load_study
 from lm.errors import reported
-from lm.runs.collect import collect, write_tables
+from lm.runs.collect import collect, read_json, write_tables
 
 
 @reported
@@ -19,7 +18,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder to write (default: %(default)s)")
     arguments = parser.parse_args()
-    card = json.loads((arguments.tokens / "card.json").read_text())
+    card = read_json(arguments.tokens / "card.json")
     write_tables(*collect(load_study(arguments.params), arguments.runs, card), arguments.out)
 
 

@@ -1,4 +1,7 @@
-"""Make reports/pdf/report.pdf from reports/report.tex; needs latexmk and TeX (see README.md for Debian's packages)."""
+"""Make reports/pdf/report.pdf from reports/report.tex and, where it is, reports/samples.md.
+
+Needs latexmk and TeX; README.md names Debian's packages.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,23 @@ import subprocess
 from pathlib import Path
 
 from lm.errors import StudyError, reported
+from lm.results.render import PASSAGES, passages
 
 
 @reported
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.pdf", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.pdf", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(), help="the study's folder (default: %(default)s)")
     reports = parser.parse_args().root / "reports"
     if shutil.which("latexmk") is None:
         raise StudyError("latexmk: not installed; README.md names the packages")
     if not (reports / "report.tex").exists():
         raise StudyError(f"{reports / 'report.tex'}: no such file; `dvc repro` makes it")
+    samples = reports / "samples.md"
+    (reports / "pdf").mkdir(exist_ok=True)
+    (reports / PASSAGES).write_text(
+        passages(samples.read_text(encoding="utf-8")) if samples.exists() else "", encoding="utf-8"
+    )
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-outdir=pdf", "report.tex"]
     done = subprocess.run(command, cwd=reports, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lm.results import schema
+from lm.runs.collect import study_perplexities
 
 GRID = {
     "1": ("lstm", 1, "adam"),
@@ -149,7 +150,8 @@ def make_results(
             if experiment in diverged:
                 row |= {"status": "diverged", "diverged_step": 421}
                 row |= {key: None for key in row if key.startswith(("test_", "last_test")) and key != "test_tokens"}
-            run_rows.append(row | columns)
+            row |= columns
+            run_rows.append(row | study_perplexities(row))
     return frame(run_rows, schema.RUNS), frame(epoch_rows, schema.EPOCHS)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import shlex
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -10,23 +12,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
+from lm.config.study import load_study
 from lm.results.findings import Findings, find
+from lm.results.findings.architectures import architectures
 from lm.results.findings.comparison import compare
-from lm.results.findings.cost import GOOD_ENOUGH, describe_reach, pareto, wall_clock
+from lm.results.findings.cost import GOOD_ENOUGH, Reach, describe_reach, pareto, wall_clock
 from lm.results.findings.depth import depth
 from lm.results.findings.learning import CLEARLY, FALLING, RISE, classify, learning
 from lm.results.findings.memory import memory
 from lm.results.findings.optimizers import optimizers
 from lm.results.findings.quality import generalization, last_epoch_claim
 from lm.results.findings.remedies import lookup, remedies
+from lm.results.findings.replication import replication
 from lm.results.findings.stopping import stop_after, stopping
-from lm.results.reference import Reference, as_results, load_reference
+from lm.results.reference import VALIDATION_TOKENS, Reference, as_results, load_reference
 from lm.results.statistics import ONE_SEED_BOUND, difference, estimate, t95, time_bound
 from tests.synthetic import GRID, make_results
 
 ROOT = Path(__file__).parent.parent
 UNIGRAM = math.log(690.0)
+BOUND = 0.05
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -176,20 +183,24 @@ class TestLearning:
 
 
 class TestWallClock:
-    def test_front(self):
-        table = pd.DataFrame(
-            {
-                "experiment": list("abcd"),
-                "train_seconds": [1.0, 2.0, 3.0, None],
-                "validation_perplexity": [100.0, 120.0, 90.0, 10.0],
-            }
-        )
-        assert pareto(table) == ("a", "c")
+    @pytest.mark.parametrize(
+        ("seconds", "losses", "front"),
+        [
+            ((10, 20, 30), (5.0, 5.2, 4.8), ("1", "3")),
+            ((10, 20, None), (5.0, 5.2, 1.0), ("1",)),
+            ((10, 10 * (1 + 0.9 * BOUND), 30), (5.0, 4.8, 4.79), ("2",)),  # 1 is no faster, 3 no better, than 2
+            ((10, 10 * (1 + 1.1 * BOUND), 30), (5.0, 4.8, 4.77), ("1", "2", "3")),
+        ],
+    )
+    def test_front(self, seconds, losses, front):
+        runs, _ = make_results({key: GRID[key] for key in "123"})
+        runs["train_seconds"] = pd.Series(seconds, dtype=float)
+        assert pareto(set_losses(runs, dict(zip("123", losses, strict=True))), BOUND) == front
 
     @pytest.mark.parametrize(("gap", "pick"), [(0.9 * GOOD_ENOUGH, "1"), (1.1 * GOOD_ENOUGH, "9")])
     def test_the_pick_is_fast_and_nearly_best(self, gap, pick):
         runs, epochs = make_results({"1": GRID["1"], "9": GRID["9"]})
-        found = wall_clock(set_losses(runs, {"9": 4.5, "1": 4.5 + gap}), epochs)
+        found = wall_clock(set_losses(runs, {"9": 4.5, "1": 4.5 + gap}), epochs, BOUND)
         assert (found.best, found.pick) == ("9", pick)
         assert found.verdict == ("a faster one is good enough" if pick == "1" else "best is the pick")
 
@@ -197,26 +208,37 @@ class TestWallClock:
     def test_fastest_within_the_bound_is_not_told_apart(self, factor, alike):
         runs, epochs = make_results({"1": GRID["1"], "2": GRID["2"]})
         runs["train_seconds"] = [100.0, 100.0 * factor]
-        assert wall_clock(runs, epochs).alike == alike
+        assert wall_clock(runs, epochs, BOUND).alike == alike
 
     def test_time_to_reach(self):
         runs, epochs = make_results({"5": GRID["5"], "7": GRID["7"]})
-        reaches = wall_clock(runs, epochs).reaches
+        reaches = wall_clock(runs, epochs, BOUND).reaches
         assert all(reach.target < 690 and reach.seconds["7"] is None for reach in reaches)
         times = [reach.seconds["5"] for reach in reaches]
         assert times == sorted(times)
         assert "first experiment 5" in describe_reach(reaches[0])
+        assert "no run" in describe_reach(Reach(100.0, {"5": None}, ()))
+
+    @pytest.mark.parametrize(("factor", "first"), [(1.06, ("5", "6")), (1.2, ("5",))])
+    def test_first_is_who_can_be_told_from_the_next(self, factor, first):
+        """A few epochs average out less than all ten: 6 % apart after five are within 5 % of a whole run's time."""
+        runs, epochs = make_results({"5": GRID["5"], "6": GRID["6"]})
+        other = epochs["experiment"] == "6"
+        same = epochs.loc[~other, ["validation_loss", "train_seconds"]].to_numpy()
+        epochs.loc[other, ["validation_loss", "train_seconds"]] = same * [1, factor]
+        reach = wall_clock(runs, epochs, BOUND).reaches[-1]
+        assert reach.first == first
 
     def test_other_hardware_is_left_out(self):
         runs, epochs = make_results()
         runs.loc[runs["experiment"] == "3", ["hardware", "train_seconds"]] = "a faster machine", 1.0
-        found = wall_clock(runs, epochs)
+        found = wall_clock(runs, epochs, BOUND)
         assert found.fastest != "3"
         assert "other hardware: 3" in found.claim
 
     def test_nothing_completed(self):
         runs, epochs = make_results({"5": GRID["5"]}, diverged=("5",))
-        assert wall_clock(runs, epochs).verdict == "nothing to compare"
+        assert wall_clock(runs, epochs, BOUND).verdict == "nothing to compare"
 
 
 class TestGeneralization:
@@ -243,10 +265,28 @@ class TestGeneralization:
 class TestComparisons:
     def test_sgd_may_win(self):
         runs, epochs = make_results()
+        runs["unigram_validation_perplexity"] = 1e6  # everyone learns
         losses = {"1": 5.0, "2": 5.0, "3": 4.0, "4": 4.5, "5": 5.0, "6": 5.0, "7": 4.0, "8": 4.5}
         found = optimizers(set_losses(runs, losses), learning(runs, epochs))
         assert found.verdict == {"weight decay": "not distinguishable", "momentum": "hurts", "adaptivity": "hurts"}
         assert "no learning rate was tuned" in found.tuning
+
+    def test_where_neither_learned_momentum_is_not_judged(self):
+        runs, epochs = make_results(unigram_validation_perplexity=1.0)
+        found = optimizers(runs, learning(runs, epochs))
+        assert found.verdict["momentum"] == "none learned"
+        assert "no run with or without it learned" in found.claim
+
+    @pytest.mark.parametrize(
+        ("factor", "told"), [(1.04, "1 would take about as long"), (2, "LSTM would be done sooner in 1")]
+    )
+    def test_times_under_early_stopping_go_by_the_bound(self, factor, told):
+        runs, epochs = make_results({"1": GRID["1"], "5": GRID["5"]})
+        epochs[["train_seconds", "validation_seconds"]] = 1.0
+        stops = stopping(epochs)
+        ratio = factor * stops.of("1", 2)[0].seconds / stops.of("5", 2)[0].seconds
+        epochs.loc[epochs["experiment"] == "5", ["train_seconds", "validation_seconds"]] = ratio
+        assert told in architectures(runs, learning(runs, epochs), stopping(epochs), BOUND).stopped_claim
 
     def test_architectures_may_differ_in_the_effect(self):
         runs, epochs = make_results()
@@ -314,6 +354,12 @@ class TestMemory:
         if gap < 0:
             assert "logits" not in found.claim
 
+    @pytest.mark.parametrize(("adamw", "verdict"), [(210.0, "optimizer state"), (225.0, "too small to see")])
+    def test_what_like_runs_differ_by_is_not_explained(self, adamw, verdict):
+        runs, _ = make_results({key: GRID[key] for key in "567"})
+        runs["memory_footprint_mb"], runs["model_optimizer_mb"] = [210.0, adamw, 200.0], [10.0, 10.0, 0.0]
+        assert memory(runs).gaps[0].verdict == verdict
+
     def test_parts_are_added_up(self):
         found = memory(make_results({"5": GRID["5"]})[0])
         assert found.accounts[0].modelled == pytest.approx(sum(found.accounts[0].parts.values()))
@@ -363,9 +409,55 @@ class TestRemedies:
         keys = {command.split("-S ")[1].split("=")[0] for command in every}
         assert all(lookup(PARAMS, key) is not None for key in keys)
 
+    def test_every_line_passes_dvcs_parser_and_the_check_of_params(self, tmp_path):
+        """Each kind of remedy, whatever the figures: its setting, written as DVC writes it, makes a valid study."""
+        every = {c for e in GRID for c in self.commands(e)} | {
+            c for e in "1357" for c in self.commands(e, diverged=(e,))
+        }
+        whole = copy.deepcopy(PARAMS)
+        whole["scales"]["laptop"]["tokenizer"]["train_share"] = 1.0
+        small = copy.deepcopy(PARAMS)
+        small["scales"]["laptop"]["tokenizer"]["train_share"] = 0.5
+        for name, params in (("whole", whole), ("small", small), ("own", PARAMS)):
+            commands = every if params is PARAMS else set(self.commands("5", params=params))
+            assert commands
+            for command in commands:
+                *start, setting = shlex.split(command)
+                assert start == ["dvc", "exp", "run", "-S"]
+                path = tmp_path / f"{name}.yaml"
+                path.write_text(yaml.safe_dump(params))
+                before = load_study(path)
+                apply_overrides(path, [setting])
+                after = load_study(path)
+                assert after != before
+                key, value = setting.split("=")
+                assert lookup(after.model_dump(), key) == pytest.approx(float(value))
+
     def test_overfitting_stops_earlier_once_all_text_is_used(self):
         params = {"scales": {"laptop": {"epochs": 10, "tokenizer": {"train_share": 1.0}}}}
         assert self.commands("5", params=params) == ["dvc exp run -S scales.laptop.epochs=5"]
+
+
+class TestReplication:
+    def test_only_at_its_scale_and_on_its_tokens(self, reference):
+        assert replication(make_results()[0], reference) is None
+        other = replication(make_results(scale="reference")[0], reference)
+        assert (other.verdict, other.places) == ("not comparable", {})
+
+    @pytest.mark.parametrize(
+        ("ours", "place"), [(144.1, "within"), (141.3, "within"), (148.5, "within"), (140.9, "lower"), (149, "higher")]
+    )
+    def test_the_spread_and_the_bound(self, reference, ours, place):
+        """The study has 144.23 for experiment 1, its replications 144.02 to 145.81."""
+        runs, _ = make_results({"1": GRID["1"]}, scale="reference", validation_tokens=VALIDATION_TOKENS)
+        runs["study_validation_perplexity"] = ours
+        found = replication(runs, reference)
+        assert found.places == {"1": place}
+        assert found.verdict == ("replicated" if place == "within" else "partly replicated")
+
+    def test_the_originals_own_configuration_is_asked(self, reference):
+        grid = {"1": ("lstm", 2, "adam")}
+        assert replication(make_results(grid, scale="reference")[0], reference) is None
 
 
 class TestOriginal:

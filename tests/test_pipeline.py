@@ -23,6 +23,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from tests.typesetting import needs_tex, typeset
+
 ROOT = Path(__file__).parents[1]
 LEARNED = ("model.safetensors", "history.csv", "metrics.json")
 ALL = {f"{number}-42" for number in range(1, 13)}
@@ -160,6 +162,11 @@ def test_one_command_makes_everything(reproduced):
     for name in ("report.md", "report.tex", "metrics.json", "epochs.parquet"):
         assert (project.folder / "reports" / name).stat().st_size > 0
     assert not list((project.folder / ".checkpoints").glob("*")), "checkpoints go when their runs are done"
+
+
+@needs_tex
+def test_its_report_compiles(project):
+    typeset(project.folder)
 
 
 def test_a_second_repro_changes_nothing_in_under_five_seconds(project):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,13 +18,19 @@ from lm.compare import compare_results
 from lm.errors import StudyError
 from lm.results import schema, tables
 from lm.results.figures import curve_key, memory_parts, overlay_depth, overlay_optimizers, pareto_front
+from lm.results.findings import find
+from lm.results.findings.stopping import stopping
 from lm.results.load import load_locked, load_study
-from lm.results.reference import load_reference
+from lm.results.reference import TRAIN_FACTOR, VALIDATION_FACTOR, load_reference
 from lm.results.report import write_report
+from lm.results.table import latex
 from lm.results.text import Latex, Markdown, number, percent, perplexity, whole
+from lm.runs.collect import SPLITS, study_perplexities
 from tests.synthetic import GRID, make_results, write
+from tests.typesetting import needs_tex, typeset
 
 ROOT = Path(__file__).parent.parent
+CORPUS = "Ελ_% & # $ {x} ~ ^ \\ | ` * [a](b) <i> Привет 日本語 żółć"
 AWKWARD = "a_b & 100% #1 |x| *y* <z> $5 ^~\\{} `q` [r] 中"
 
 
@@ -35,6 +43,12 @@ def study_folder(root: Path, runs: pd.DataFrame, epochs: pd.DataFrame) -> Path:
     return root
 
 
+@pytest.fixture
+def _no_figures(monkeypatch) -> None:
+    """Drawing takes most of the time; not every test is about it."""
+    monkeypatch.setattr("lm.results.report.draw_all", lambda *_: {})
+
+
 def rendered(root: Path) -> tuple[str, str]:
     write_report(load_study(root), root / "reports" / "templates", root / "reports")
     return tuple((root / "reports" / name).read_text() for name in ("report.md", "report.tex"))
@@ -44,6 +58,17 @@ def rendered(root: Path) -> tuple[str, str]:
 def full(tmp_path_factory) -> tuple[Path, str, str]:
     root = study_folder(tmp_path_factory.mktemp("full"), *make_results())
     return root, *rendered(root)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> tuple[Path, str, str]:
+    """Awkward names, several seeds, a run that diverged. A figure that warns of a missing glyph is an error."""
+    grid = {AWKWARD: ("gpt", 3, "adamw"), "plain": ("lstm", 1, "sgd"), "lost": ("lstm", 2, "sgd")}
+    results = make_results(grid, seeds=(1, 2, 3), diverged=("lost",), corpus=CORPUS)
+    root = study_folder(tmp_path_factory.mktemp("odd"), *results)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return root, *rendered(root)
 
 
 class TestText:
@@ -66,6 +91,7 @@ class TestText:
         assert r"\textasciicircum{}\textasciitilde{}\textbackslash{}\{\}" in text
         assert "[U+4E2D]" in text
         assert text.isascii()
+        assert Latex().text("żółć 50 % 中").startswith(r"żółć 50~\% {\ttfamily [U+4E2D]}")
 
     def test_code_keeps_backticks(self):
         assert Markdown().code("a`b") == "`` a`b ``"
@@ -111,16 +137,39 @@ class TestTables:
 
     def test_reference_only_at_its_scale(self):
         reference = load_reference(ROOT / "reports" / "reference")
-        assert tables.against_reference(make_results()[0], reference) is None
-        table = tables.against_reference(make_results(scale="reference")[0], reference)
-        eleven = next(row for row in table.rows if row["experiment"] == "11")
+        assert tables.against_reference(make_results()[0], reference) == ()
+        learned, cost = tables.against_reference(make_results(scale="reference")[0], reference)
+        assert cost.rows[0]["published_memory"] == 4457.7
+        eleven = next(row for row in learned.rows if row["experiment"] == "11")
         assert eleven["corrected"] > eleven["published"]
         assert eleven["low"] > 400  # the replication with batch 8 is left out
 
+    def test_the_studys_denominator(self):
+        """Its factors on the reference data are those of reports/reference/SOURCES.md."""
+        sizes = {"train_tokens": 2_356_374, "validation_tokens": 245_044, "test_tokens": 279_021}
+        row = sizes | {"context": 256, "batch": 16} | {f"{split}_perplexity": math.e for split in SPLITS}
+        factors = {key: math.log(value) for key, value in study_perplexities(row).items()}
+        assert factors == pytest.approx(
+            {
+                "study_train_perplexity": TRAIN_FACTOR,
+                "study_validation_perplexity": VALIDATION_FACTOR,
+                "study_test_perplexity": 0.98725,
+            },
+            abs=5e-6,
+        )
+        assert study_perplexities(row | {"test_perplexity": None})["study_test_perplexity"] is None
+
+    def test_early_stopping_lists_what_stops(self):
+        runs, epochs = make_results()
+        found = stopping(epochs)
+        table = tables.early_stopping(found, runs)
+        assert {row["experiment"] for row in table.rows} == {stop.experiment for stop in found.stops if stop.saved}
+        assert tables.early_stopping(stopping(epochs[epochs["epoch"] < 1]), runs) is None
+
     def test_latex_of_long_tables_breaks_across_pages(self):
         table = tables.provenance(make_results(seeds=range(4))[0], {})
-        assert r"\begin{longtable}" in tables.latex(table)
-        assert r"\begin{tabular}" in tables.latex(tables.provenance(make_results()[0], {}))
+        assert r"\begin{longtable}" in latex(table)
+        assert r"\begin{tabular}" in latex(tables.provenance(make_results()[0], {}))
 
 
 class TestDocuments:
@@ -142,8 +191,8 @@ class TestDocuments:
         assert "model: lstm, layers: 1, optimizer: adam}" in md
         assert "model: lstm, layers: 1, optimizer: adam}" in tex
 
-    def test_same_inputs_same_bytes(self, full):
-        root = full[0]
+    def test_same_inputs_same_bytes(self, odd):
+        root = odd[0]
         files = sorted(path for path in (root / "reports").rglob("*") if path.is_file())
         before = {path: path.read_bytes() for path in files}
         rendered(root)
@@ -158,13 +207,32 @@ class TestDocuments:
         assert "GPT-1" not in md.split("Appendix: configuration")[0]
         assert md.startswith("# One language model compared")
 
-    def test_odd_ids_several_seeds_and_divergence(self, tmp_path):
-        grid = {AWKWARD: ("gpt", 3, "adamw"), "plain": ("lstm", 1, "sgd"), "lost": ("lstm", 2, "sgd")}
-        md, tex = rendered(study_folder(tmp_path, *make_results(grid, seeds=(1, 2, 3), diverged=("lost",))))
+    def test_odd_names_several_seeds_and_divergence(self, odd):
+        _, md, tex = odd
         assert "diverged at step 421" in md
-        assert Latex().text(AWKWARD) in tex
+        assert md.count(Markdown().text(AWKWARD)) > 2
+        assert f"corpus {Markdown().text(CORPUS)} at" in md
+        assert f"corpus {Latex().text(CORPUS)} at" in " ".join(tex.split())
         assert not re.search(r"\bnan\b", md)
 
+    @pytest.mark.usefixtures("_no_figures")
+    def test_a_corpus_without_text_has_no_bits_and_words(self, tmp_path):
+        names = [name for name in schema.RUNS.names if name.endswith(("bits_per_byte", "word_perplexity"))]
+        md, _ = rendered(study_folder(tmp_path, *make_results({"5": GRID["5"]}, **dict.fromkeys(names))))
+        assert "per byte and perplexity per word are unknown" in md
+        assert "PPL/word" not in md
+        assert "bits per byte, " not in md.split("are unknown")[0].split("**Table 1")[0]
+
+    @pytest.mark.usefixtures("_no_figures")
+    def test_beside_the_original_study(self, tmp_path):
+        grid = {key: GRID[key] for key in ("1", "5")}
+        md, tex = rendered(study_folder(tmp_path, *make_results(grid, scale="reference", corpus="wikitext-2")))
+        for page in (md, tex):
+            assert "Beside the original study" in page
+            assert "144.2" in page
+        assert "perplexities do not compare" in md
+
+    @pytest.mark.usefixtures("_no_figures")
     def test_all_diverged_before_an_epoch(self, tmp_path):
         runs, epochs = make_results({"5": GRID["5"]}, diverged=("5",))
         for column in runs.columns[runs.columns.str.contains("perplexity|validation_loss|best_epoch")]:
@@ -178,25 +246,31 @@ class TestDocuments:
         literal = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", template, flags=re.DOTALL)
         assert set(re.findall(r"[\\#$%&_^~<>*`|{}\[\]\"]", literal)) == set()
 
-    @pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs TeX")
-    def test_latex_compiles_cleanly(self, full):
+    @needs_tex
+    def test_latex_compiles_cleanly_with_samples(self, full):
         root = full[0]
-        done = subprocess.run([sys.executable, "-m", "stages.pdf", "--root", root], cwd=ROOT, check=False)
-        assert done.returncode == 0
-        log = (root / "reports" / "pdf" / "report.log").read_text(errors="replace")
-        overfull = [float(found) for found in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
-        assert all(points <= 2 for points in overfull)
-        assert "undefined" not in log
+        (root / "reports" / "samples.md").write_text(
+            f"# Passages\n\n## A & b\n\nSeed 0.\n\n    {AWKWARD * 9}\n    \n    end"
+        )
+        typeset(root)
+        included = (root / "reports" / "pdf" / "samples.tex").read_text()
+        assert included.count(Latex().text(AWKWARD)) == 9
+        assert "Passages" not in included
+
+    @needs_tex
+    def test_latex_compiles_cleanly_whatever_things_are_called(self, odd):
+        typeset(odd[0])
 
 
 class TestFigures:
     def test_captions_are_computed(self):
         runs, epochs = make_results()
+        found = find(runs, epochs, {})
         for painted in (
-            pareto_front(runs),
+            pareto_front(runs, found.wall_clock),
             overlay_optimizers(runs, epochs),
             overlay_depth(runs, epochs),
-            memory_parts(runs),
+            memory_parts(runs, found.memory),
         ):
             canvas, caption = painted
             assert caption.endswith(".")
@@ -204,7 +278,7 @@ class TestFigures:
 
     def test_absent_where_there_is_nothing(self):
         runs, epochs = make_results({"5": GRID["5"]})
-        assert pareto_front(runs) is None
+        assert pareto_front(runs, find(runs, epochs, {}).wall_clock) is None
         assert overlay_optimizers(runs, epochs) is None
         assert overlay_depth(runs, epochs) is None
 

@@ -20,12 +20,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from lm.results.experiments import by_experiment, unlike_hardware
-from lm.results.findings.cost import pareto
+from lm.results.experiments import by_experiment
+from lm.results.findings import Findings
+from lm.results.findings.cost import WallClock, comparable_in_time
 from lm.results.findings.depth import depth_series
+from lm.results.findings.memory import Memory
 from lm.results.names import configuration, counted, listed, model_name, optimizer_name, order
 from lm.results.text import percent, perplexity
 
@@ -42,8 +45,9 @@ MEMORY = {
     "model_logits_mb": ("logits and loss", "#7B5EA7"),
 }
 MEASURED = "#882255"
+ON_TOP = (OPTIMIZER["adamw"], OPTIMIZER["momentum"])
+"""Lines that often lie on Adam's and SGD's, and would hide them."""
 _DASHED = (0, (3, 1.5))
-"""AdamW's line, which would otherwise hide Adam's below it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Figure:
     caption: str
 
 
-def draw_all(runs: pd.DataFrame, epochs: pd.DataFrame, folder: Path) -> dict[str, Figure]:
+def draw_all(runs: pd.DataFrame, epochs: pd.DataFrame, findings: Findings, folder: Path) -> dict[str, Figure]:
     """Draw every figure the results allow as ``<key>.svg`` and ``<key>.pdf``; what there is no data for is left out."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, Figure] = {}
@@ -62,11 +66,11 @@ def draw_all(runs: pd.DataFrame, epochs: pd.DataFrame, folder: Path) -> dict[str
         if stale.suffix in (".svg", ".pdf"):
             stale.unlink()
     painters: list[tuple[str, Callable[[], tuple[Canvas, str] | None]]] = [
-        ("pareto", lambda: pareto_front(runs)),
+        ("pareto", lambda: pareto_front(runs, findings.wall_clock)),
         ("optimizers", lambda: overlay_optimizers(runs, epochs)),
         ("depth", lambda: overlay_depth(runs, epochs)),
         ("gap", lambda: generalization_gap(runs, epochs)),
-        ("memory", lambda: memory_parts(runs)),
+        ("memory", lambda: memory_parts(runs, findings.memory)),
     ]
     for experiment in dict.fromkeys(order(runs)["experiment"]):
         painters.append((curve_key(experiment), lambda experiment=experiment: curves(runs, epochs, experiment)))
@@ -107,6 +111,12 @@ def _perplexity_axis(axes: Axes, losses: np.ndarray, right: bool = True) -> None
         twin.spines["right"].set_visible(True)
         twin.yaxis.set_major_locator(MaxNLocator(5))
         twin.set_ylabel("loss (nats per token)")
+
+
+def _drawable(text: str) -> str:
+    """Text in the figures' own font: what it lacks is spelled as its code point, alike on every machine."""
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(c if ord(c) in known else f"[U+{ord(c):04X}]" for c in text)
 
 
 def _tick(value: float) -> str:
@@ -208,8 +218,12 @@ def _panels(runs: pd.DataFrame, epochs: pd.DataFrame, members: dict[str, list[tu
         for experiment, label, color in group:
             curve = _mean_curve(epochs[epochs["experiment"] == experiment], "validation_loss")
             if not curve.empty:
-                style = {"marker": MARKER.get(model, "D"), "label": f"{label} ({experiment})", "color": color}
-                _plot(axes, curve, "epoch", linestyle=_DASHED if color == OPTIMIZER["adamw"] else "-", **style)
+                style = {
+                    "marker": MARKER.get(model, "D"),
+                    "label": _drawable(f"{label} ({experiment})"),
+                    "color": color,
+                }
+                _plot(axes, curve, "epoch", linestyle=_DASHED if color in ON_TOP else "-", **style)
         if np.isfinite(unigram):
             axes.axhline(math.log(unigram), color=UNIGRAM, linestyle=":", linewidth=1.2, label="unigram model")
         axes.set_title(model_name(model))
@@ -254,15 +268,15 @@ def overlay_depth(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas, str
     return _panels(runs, epochs, members), caption + _bands(runs)
 
 
-def pareto_front(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
+def pareto_front(runs: pd.DataFrame, found: WallClock) -> tuple[Canvas, str] | None:
     """Training time against best validation perplexity; lower left is better."""
-    comparable = (runs["status"] == "completed") & ~runs["experiment"].isin(unlike_hardware(runs))
-    experiments = by_experiment(runs[comparable])
+    experiments = by_experiment(comparable_in_time(runs))
     if len(experiments) < 2:
         return None
-    front = experiments[experiments["experiment"].isin(pareto(experiments))].sort_values("train_seconds")
     canvas, axes = plt.subplots(figsize=(6.3, 3.3))
-    axes.step(front["train_seconds"], np.log(front["validation_perplexity"]), where="post", color=FRONT, linewidth=1)
+    front = experiments[experiments["experiment"].isin(found.front)]
+    ring = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": FRONT}
+    axes.plot(front["train_seconds"], np.log(front["validation_perplexity"]), **ring)
     for row in experiments.itertuples():
         color = OPTIMIZER.get(row.optimizer, VALIDATION)
         x, y = row.train_seconds, math.log(row.validation_perplexity)
@@ -279,12 +293,12 @@ def pareto_front(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
         Line2D([], [], marker="o", linestyle="", color=OPTIMIZER.get(name, VALIDATION), label=optimizer_name(name))
         for name in dict.fromkeys(experiments["optimizer"])
     ]
-    handles.append(Line2D([], [], color=FRONT, linewidth=1, label="Pareto front"))
+    handles.append(Line2D([], [], label="on the Pareto front", **ring))
     canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.0, handletextpad=0.4)
-    on = listed([str(experiment) for experiment in front["experiment"]])
     caption = (
         "Training time against best validation perplexity, a point an experiment, with its number and layers. On the "
-        f"front, where no other run is both faster and better: {on}."
+        f"front, where no other run is better in one and not worse in the other: {listed(list(found.front))}; "
+        "differences that the report calls alike do not count."
     )
     return canvas, caption
 
@@ -297,10 +311,24 @@ def _label_points(canvas: Canvas, axes: Axes, experiments: pd.DataFrame) -> None
     )
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     bounds = axes.get_window_extent()
-    places = [(7, -3), (-7, -3), (0, 7), (0, -13), (7, 6), (-7, 6), (7, -12), (-7, -12), (0, 16), (0, -22), (16, 14)]
+    places = [
+        (9, -3),
+        (-9, -3),
+        (7, -3),
+        (-7, -3),
+        (0, 7),
+        (0, -13),
+        (7, 6),
+        (-7, 6),
+        (7, -12),
+        (-7, -12),
+        (0, 16),
+        (0, -22),
+        (16, 14),
+    ]
     scale = canvas.dpi / 72
     for (x, y), row in zip(points, experiments.itertuples(), strict=True):
-        text = f"{row.experiment} ({int(row.layers)})"
+        text = _drawable(f"{row.experiment} ({int(row.layers)})")
         width, height = 4.6 * len(text) * scale, 8 * scale
         for dx, dy in places:
             left = x + dx * scale - (width if dx < 0 else width / 2 if dx == 0 else 0)
@@ -340,7 +368,8 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
                 label = f"{optimizer_name(row.optimizer)}, {counted(int(row.layers), 'layer')} ({row.experiment})"
                 style = lines.get(int(row.layers), (0, (6, 1, 1, 1)))
                 color = OPTIMIZER.get(row.optimizer, VALIDATION)
-                _plot(axes, curve, "epoch", color=color, linestyle=style, label=label)
+                width = 1.5 if color in ON_TOP else 3.0
+                _plot(axes, curve, "epoch", color=color, linestyle=style, linewidth=width, label=_drawable(label))
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(model_name(model))
         axes.set_xlabel("epoch")
@@ -354,7 +383,7 @@ def generalization_gap(runs: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Canvas
     return canvas, caption + _bands(runs)
 
 
-def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
+def memory_parts(runs: pd.DataFrame, found: Memory) -> tuple[Canvas, str] | None:
     """What the memory model accounts for, stacked, against what was measured above the process's baseline."""
     experiments = by_experiment(runs).iloc[::-1]
     parts = [part for part in MEMORY if experiments.get(part, pd.Series(dtype=float)).notna().any()]
@@ -374,14 +403,13 @@ def memory_parts(runs: pd.DataFrame) -> tuple[Canvas, str] | None:
             measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label="measured peak above baseline"
         )
     rows = experiments.itertuples()
-    axes.set_yticks(y, [f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}" for r in rows])
+    axes.set_yticks(y, [_drawable(f"{r.experiment}: {configuration(r.model, r.layers, r.optimizer)}") for r in rows])
     axes.set_ylim(-0.6, len(experiments) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("MiB")
     axes.yaxis.set_minor_formatter(NullFormatter())
     canvas.legend(loc="outside upper center", ncols=3, columnspacing=1.2)
-    covered = float(np.nanmedian(left / measured)) if np.isfinite(measured).any() else math.nan
     caption = "Memory by experiment: what the memory model accounts for, and the measured peak above the baseline"
-    if math.isfinite(covered):
-        caption += f"; the model's sum is {percent(100 * covered, 0)} of the measured figure at the median"
+    if found.covered is not None:
+        caption += f"; the model's sum is {percent(100 * found.covered, 0)} of the measured figure at the median"
     return canvas, f"{caption}."

@@ -30,6 +30,10 @@ def configuration(model: str, layers: int, optimizer: str) -> str:
     return f"{model_name(model)}, {counted(int(layers), 'layer')}, {optimizer_name(optimizer)}"
 
 
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def listed(items: list[str], conjunction: str = "and") -> str:
     """``a, b and c``."""
     if len(items) < 2:

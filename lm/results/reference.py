@@ -23,6 +23,9 @@ TRAIN_FACTOR, VALIDATION_FACTOR = 0.99876, 0.99709
 UNIGRAM_VALIDATION_PERPLEXITY = 1375.0
 """Add-1/2 unigram model on WikiText-2's validation split under GPT-1's vocabulary."""
 
+VALIDATION_TOKENS = 245_044
+"""Predicted tokens of WikiText-2's validation split under GPT-1's vocabulary."""
+
 _VOCABULARY, _CONTEXT, _BATCH, _WIDTH = 40479, 256, 16, 768
 _MIB = 2**20
 _TRAINABLE = {"lstm": {1: 3_019_520, 2: 5_120_768, 4: 9_323_264}, "gpt": {1: 7_087_872, 2: 14_175_744, 4: 28_351_488}}

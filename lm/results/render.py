@@ -5,17 +5,21 @@ Same inputs give the same bytes: nothing here knows the date or the machine that
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
-from lm.results import names, tables, text
+from lm.results import names, text
 from lm.results.figures import Figure
 from lm.results.findings.remedies import Remedy
-from lm.results.tables import Table
+from lm.results.table import Table, latex, markdown
 from lm.results.text import Latex, Markdown, Raw, Writer
+
+PASSAGES = "pdf/samples.tex"
+"""The sample texts as LaTeX, relative to report.tex; made with the PDF and, like it, not part of the repository."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,16 @@ class Document:
     tables: dict[str, Table]
     figures: dict[str, Figure]
 
-    def heading(self, level: int, title) -> Raw:
-        return self.writer.heading(level, title)
+    def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
+        return self.writer.heading(level, title, kept_with)
 
     def table(self, key: str) -> Raw:
         """The table, or nothing where the results have none of it."""
         if key not in self.tables:
             return Raw("")
         if isinstance(self.writer, Markdown):
-            return tables.markdown(self.tables[key], self._position(self.tables, key))
-        return tables.latex(self.tables[key])
+            return markdown(self.tables[key], self._position(self.tables, key))
+        return latex(self.tables[key])
 
     def figure(self, key: str) -> Raw:
         """The figure, or nothing where the results have none of it."""
@@ -46,7 +50,7 @@ class Document:
             position = self._position(self.figures, key)
             return Raw(f"![Figure {position}](figures/{key}.svg)\n\n**Figure {position}.** {caption}\n")
         return Raw(
-            "\\begin{figure}[htbp]\n\\centering\n"
+            "\\begin{figure}[H]\n\\centering\n"
             f"\\includegraphics[width=\\linewidth]{{figures/{key}.pdf}}\n"
             f"\\caption{{{caption}}}\\label{{figure:{key}}}\n\\end{{figure}}\n"
         )
@@ -70,16 +74,41 @@ class Document:
     def block(self, value, language: str = "") -> Raw:
         return self.writer.block(value, language)
 
-    def remedy(self, remedy: Remedy) -> Raw:
-        """Why, for which experiments, and the line to type."""
-        name = "experiment" if len(remedy.experiments) == 1 else "experiments"
-        reason = self.writer.text(
-            f"{remedy.claim} ({name} {names.listed(list(remedy.experiments))}, {remedy.verdict}):"
-        )
-        return self.writer.items([Raw(f"{reason} {self.writer.code(remedy.command)}")])
+    def remedies(self, remedies: tuple[Remedy, ...]) -> Raw:
+        """For which experiments, why, and the line to type."""
+        items = []
+        for remedy in remedies:
+            name = "experiment" if len(remedy.experiments) == 1 else "experiments"
+            reason = f"{name} {names.listed(list(remedy.experiments))} ({remedy.verdict}): {remedy.claim}."
+            items.append(Raw(f"{self.writer.text(names.capital(reason))} {self.writer.code(remedy.command)}"))
+        return self.writer.items(items)
+
+    def passages(self) -> Raw:
+        """Where LaTeX takes in the sample texts, if the PDF is made where they are; Markdown has no such place."""
+        return Raw("" if isinstance(self.writer, Markdown) else f"\\InputIfFileExists{{{PASSAGES}}}{{}}{{}}\n")
 
     def items(self, values) -> Raw:
         return self.writer.items(values)
+
+
+def passages(samples: str) -> str:
+    """The sample texts, Markdown as stages/samples.py writes it, as LaTeX: headings, sentences, indented passages."""
+    writer, parts = Latex(), []
+    for kind, lines in itertools.groupby(samples.splitlines(), _kind):
+        if kind == "heading":
+            parts += [writer.heading(3, line.removeprefix("## ")) for line in lines]
+        elif kind == "passage":
+            body = "\\par\n".join(writer.text(line.strip()) for line in lines)
+            parts.append(f"\\begin{{quote}}\\small\\raggedright\n{body}\n\\end{{quote}}\n")
+        elif kind == "sentence":
+            parts.append(f"{writer.text(' '.join(lines))}\n")
+    return "\n".join(parts)
+
+
+def _kind(line: str) -> str:
+    """``title`` stands in the report already."""
+    starts = {"# ": "title", "## ": "heading", "    ": "passage"}
+    return next((kind for start, kind in starts.items() if line.startswith(start)), "sentence" if line else "nothing")
 
 
 def render(templates: Path, context: dict, parts: dict[str, Table], figures: dict[str, Figure]) -> dict[str, str]:

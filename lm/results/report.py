@@ -13,18 +13,19 @@ from lm.results.figures import curve_key, draw_all
 from lm.results.findings import Findings, find
 from lm.results.findings.cost import describe_reach
 from lm.results.findings.quality import last_epoch_claim
+from lm.results.findings.replication import replication
 from lm.results.load import Study
-from lm.results.names import configuration, counted, listed, model_name, natural, optimizer_name
+from lm.results.names import capital, configuration, counted, listed, model_name, natural, optimizer_name
 from lm.results.render import render
 from lm.results.statistics import ONE_SEED_BOUND
-from lm.results.tables import Table
+from lm.results.table import Table
 from lm.results.text import percent, whole
 
 
 def write_report(study: Study, templates: Path, folder: Path) -> None:
     """Write report.md, report.tex and figures/ under ``folder``."""
     findings = find(study.runs, study.epochs, study.params)
-    figures = draw_all(study.runs, study.epochs, folder / "figures")
+    figures = draw_all(study.runs, study.epochs, findings, folder / "figures")
     text = (templates / "report.j2").read_text(encoding="utf-8")
     parts = _in_order_of_appearance(build_tables(study, findings), text, "table")
     shown = _in_order_of_appearance(figures, text, "figure")
@@ -35,6 +36,7 @@ def write_report(study: Study, templates: Path, folder: Path) -> None:
         "subject": subject(study.runs),
         "certainty": certainty(study.runs),
         "limits": limits(study.runs),
+        "replication": replication(study.runs, study.reference),
         "last_epoch_claim": last_epoch_claim(findings.generalization),
         "reaches": [describe_reach(reach) for reach in findings.wall_clock.reaches],
         "settings": [f"{chr(ord('A') + i)}: {text}" for i, text in enumerate(tables.settings(study.runs))],
@@ -59,7 +61,8 @@ def build_tables(study: Study, findings: Findings) -> dict[str, Table]:
         tables.reach(findings.wall_clock, runs),
         tables.early_stopping(findings.stopping, runs),
         tables.memory_accounts(findings.memory, runs),
-        tables.against_reference(runs, study.reference),
+        tables.study_denominator(runs),
+        *tables.against_reference(runs, study.reference),
         tables.provenance(runs, study.locked or {}),
     ]
     return {table.key: table for table in built if table is not None}
@@ -74,17 +77,13 @@ def _in_order_of_appearance(parts: dict, text: str, kind: str) -> dict:
 def _experiment(row, findings: Findings) -> dict[str, str]:
     states = findings.learning.of(row.experiment)
     several = len(states) > 1
-    claims = [f"Seed {state.seed}: {state.claim}." if several else f"{_capital(state.claim)}." for state in states]
+    claims = [f"Seed {state.seed}: {state.claim}." if several else f"{capital(state.claim)}." for state in states]
     return {
         "id": str(row.experiment),
         "name": configuration(row.model, row.layers, row.optimizer),
         "figure": curve_key(row.experiment),
         "claim": " ".join(claims),
     }
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def title(runs: pd.DataFrame) -> str:
@@ -104,7 +103,8 @@ def subject(runs: pd.DataFrame) -> str:
     return (
         f"{listed(models)} with {layers} {'layer' if layers == '1' else 'layers'}, trained with {listed(optimizers)} "
         f"for {counted(int(first['epochs']), 'epoch')} of {whole(first['train_tokens'])} tokens, {seeds} each, on the "
-        f"corpus {first['corpus']} at scale {first['scale']}."
+        f"corpus {first['corpus']} at scale {first['scale']}: a vocabulary of {whole(first['vocabulary'])}, windows of "
+        f"{whole(first['context'])} tokens."
     )
 
 
@@ -132,6 +132,14 @@ def limits(runs: pd.DataFrame) -> list[str]:
     elif runs["seed"].nunique() < 5:
         found.append(f"Small differences: {counted(runs['seed'].nunique(), 'seed')} give wide intervals.")
     found.append("Which optimizer is best when each is tuned: learning rates are the configured ones.")
+    if runs["model"].nunique() > 1:
+        shallow = by_experiment(runs).drop_duplicates("model")
+        sizes = [f"{model_name(r.model)} {whole(r.parameters)}" for r in shallow.itertuples()]
+        found.append(
+            "Which architecture is better at equal size or equal tuning: their sizes are as given (with the fewest "
+            f"layers, {listed(sizes)} parameters), and neither was searched for its best one."
+        )
+    found.append(f"Other text: everything was learned from {runs.iloc[0]['corpus']} and judged on it.")
     found.append(
         "What happens with more text or longer training: "
         f"{whole(runs['train_tokens'].max())} tokens an epoch and {counted(int(runs['epochs'].max()), 'epoch')} are "

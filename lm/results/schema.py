@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-VERSION = "1"
+VERSION = "2"
 
 
 def _field(name: str, kind: pa.DataType, unit: str, description: str) -> pa.Field:
@@ -22,6 +22,8 @@ _IDENTITY = [
     _field("experiment", _TEXT, "", "experiment id, a key of params.yaml's experiments"),
     _field("seed", _INT, "", "seed of initialization and data order"),
 ]
+
+_STUDY = "over batches x batch x context, the original study's denominator, instead of predicted tokens"
 
 RUNS = pa.schema(
     [
@@ -53,6 +55,9 @@ RUNS = pa.schema(
         _field("train_eval_perplexity", _REAL, "", "perplexity on the fixed training sample, best epoch's weights"),
         _field("last_validation_perplexity", _REAL, "", "validation perplexity after the last epoch"),
         _field("last_test_perplexity", _REAL, "", "test perplexity of the last epoch's weights"),
+        _field("study_train_perplexity", _REAL, "", f"train_perplexity {_STUDY}"),
+        _field("study_validation_perplexity", _REAL, "", f"validation_perplexity {_STUDY}"),
+        _field("study_test_perplexity", _REAL, "", f"test_perplexity {_STUDY}"),
         _field("unigram_validation_perplexity", _REAL, "", "add-1/2 unigram model from training counts, validation"),
         _field("unigram_test_perplexity", _REAL, "", "add-1/2 unigram model from training counts, test"),
         _field("train_tokens", _INT, "tokens", "predicted training tokens an epoch"),

@@ -1,4 +1,4 @@
-"""The report's tables: what stands in them (``Table``) apart from how the two formats set them.
+"""The report's tables.
 
 Figures over several seeds are means with half the 95 % interval in a column of its own.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -16,40 +15,12 @@ from lm.results.findings.cost import WallClock
 from lm.results.findings.learning import Learning
 from lm.results.findings.memory import Memory
 from lm.results.findings.quality import Generalization
+from lm.results.findings.replication import matched
 from lm.results.findings.stopping import PATIENCE, Stopping
-from lm.results.names import model_name, optimizer_name, order
+from lm.results.names import listed, model_name, optimizer_name, order
 from lm.results.reference import Reference, corrected
-from lm.results.text import MISSING, Latex, Markdown, Raw, number, whole
-
-
-@dataclass(frozen=True)
-class Column:
-    """``digits``: decimals of a figure, 0 for a count; None for text."""
-
-    key: str
-    title: str
-    digits: int | None = None
-
-    def cell(self, value) -> str:
-        if self.digits is None:
-            return MISSING if value is None or (not isinstance(value, str) and pd.isna(value)) else str(value)
-        return whole(value) if self.digits == 0 else number(value, self.digits)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows in their order; ``bold`` holds (row, column key); notes are sentences below the table."""
-
-    key: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[dict, ...]
-    bold: frozenset[tuple[int, str]] = field(default_factory=frozenset)
-    notes: tuple[str, ...] = ()
-
-    def cells(self) -> list[list[str]]:
-        return [[column.cell(row.get(column.key)) for column in self.columns] for row in self.rows]
-
+from lm.results.table import Column, Table
+from lm.results.text import MISSING, number, whole
 
 IDENTITY = (Column("experiment", "#"), Column("model", "Model"), Column("layers", "Layers", 0))
 CONFIGURATION = (*IDENTITY, Column("optimizer", "Optimizer"))
@@ -63,6 +34,11 @@ def named(row) -> dict:
         "layers": row["layers"],
         "optimizer": optimizer_name(row["optimizer"]),
     }
+
+
+def _names(runs: pd.DataFrame) -> dict[str, dict]:
+    """The identity columns by experiment, in the report's order."""
+    return {str(row["experiment"]): named(row) for row in by_experiment(runs).to_dict("records")}
 
 
 def with_half(columns: Iterable[Column], experiments: pd.DataFrame, keys: Sequence[str]) -> tuple[Column, ...]:
@@ -221,35 +197,59 @@ def parameters(runs: pd.DataFrame) -> Table:
 
 
 def measures(runs: pd.DataFrame) -> Table:
-    """Measures that compare across tokenizers and corpora, on both splits."""
+    """Measures that compare across tokenizers and corpora, on both splits; those of a corpus without text are null."""
     experiments = by_experiment(runs)
+    comparable = (
+        Column("validation_bits_per_byte", "Val. bits/byte", 3),
+        Column("test_bits_per_byte", "Test bits/byte", 3),
+        Column("validation_word_perplexity", "Val. PPL/word", 0),
+        Column("test_word_perplexity", "Test PPL/word", 0),
+    )
+    known = [column for column in comparable if experiments[column.key].notna().any()]
+    columns = (*CONFIGURATION, Column("test_perplexity", "Test PPL", 1), *known)
     return Table(
         "measures",
-        "Perplexity by token and by word, and bits per byte, of the best epoch’s weights",
-        with_half(
-            (
-                *CONFIGURATION,
-                Column("test_perplexity", "Test PPL", 1),
-                Column("validation_bits_per_byte", "Val. bits/byte", 3),
-                Column("test_bits_per_byte", "Test bits/byte", 3),
-                Column("validation_word_perplexity", "Val. PPL/word", 1),
-                Column("test_word_perplexity", "Test PPL/word", 1),
-            ),
-            experiments,
-            ["test_perplexity"],
-        ),
+        "Test perplexity, bits per byte and perplexity by word, of the best epoch’s weights"
+        if known
+        else "Test perplexity of the best epoch’s weights",
+        with_half(columns, experiments, ["test_perplexity"]),
         _rows(experiments),
         _lowest(experiments, "test_perplexity"),
-        ("Bits per byte and perplexity per word compare with other tokenizers; perplexity per token does not.",),
+        (
+            "Bits per byte and perplexity per word compare with other tokenizers; perplexity per token does not."
+            if known
+            else "The corpus came as token ids: without its text, bits per byte and perplexity per word are unknown.",
+        ),
+    )
+
+
+def study_denominator(runs: pd.DataFrame) -> Table:
+    """The same losses, divided as the original study divided them."""
+    experiments = by_experiment(runs)
+    return Table(
+        "study_denominator",
+        "Perplexity with the original study’s denominator",
+        (
+            *CONFIGURATION,
+            Column("study_train_perplexity", "Train", 2),
+            Column("study_validation_perplexity", "Validation", 2),
+            Column("study_test_perplexity", "Test", 2),
+        ),
+        _rows(experiments),
+        notes=(
+            "Only for comparing with figures computed that way: the summed loss is divided by batches × batch size × "
+            "context, as if every window and the last batch were full. All other perplexities of this report are over "
+            "the tokens that were predicted.",
+        ),
     )
 
 
 def last_epoch(found: Generalization, runs: pd.DataFrame) -> Table | None:
     if not found.last:
         return None
-    identity = by_experiment(runs).set_index("experiment", drop=False)
+    names = _names(runs)
     rows = [
-        {**named(identity.loc[cost.experiment]), "best": cost.best, "last": cost.last, "cost": cost.cost_percent}
+        {**names[cost.experiment], "best": cost.best, "last": cost.last, "cost": cost.cost_percent}
         for cost in found.last
     ]
     return Table(
@@ -267,14 +267,14 @@ def last_epoch(found: Generalization, runs: pd.DataFrame) -> Table | None:
 
 def states(found: Learning, runs: pd.DataFrame) -> Table:
     """One row a run: how it ended, with the figures that decided it."""
-    identity = by_experiment(runs).set_index("experiment", drop=False)
+    names = _names(runs)
     rows = [
         {
-            **named(identity.loc[run.experiment]),
+            **names[run.experiment],
             "seed": str(run.seed),
             "state": run.state,
-            "left": None if run.left_plateau is None else str(run.left_plateau),
-            "best": None if run.best_epoch is None else str(run.best_epoch),
+            "left": run.left_plateau,
+            "best": run.best_epoch,
             "slope": run.slope,
             "rise": run.rise,
             "gap": run.gap,
@@ -289,8 +289,8 @@ def states(found: Learning, runs: pd.DataFrame) -> Table:
             *CONFIGURATION,
             *seed,
             Column("state", "State"),
-            Column("left", "Below unigram from"),
-            Column("best", "Best epoch"),
+            Column("left", "Below unigram from", 0),
+            Column("best", "Best epoch", 0),
             Column("slope", "Slope", 3),
             Column("rise", "Rise", 3),
             Column("gap", "Gap", 3),
@@ -308,10 +308,10 @@ def reach(found: WallClock, runs: pd.DataFrame) -> Table | None:
     if not found.reaches:
         return None
     rows = []
-    for row in by_experiment(runs).to_dict("records"):
-        times = {f"to_{i}": r.seconds.get(row["experiment"]) for i, r in enumerate(found.reaches)}
+    for experiment, names in _names(runs).items():
+        times = {f"to_{i}": reach.seconds.get(experiment) for i, reach in enumerate(found.reaches)}
         if any(value is not None for value in times.values()):
-            rows.append({**named(row), **times})
+            rows.append({**names, **times})
     columns = (Column(f"to_{i}", f"PPL {number(r.target, 0)} (s)", 1) for i, r in enumerate(found.reaches))
     note = "Training time at the end of the first epoch at or below it; a dash: never. Not listed: reached none."
     return Table(
@@ -322,11 +322,11 @@ def reach(found: WallClock, runs: pd.DataFrame) -> Table | None:
 def early_stopping(found: Stopping, runs: pd.DataFrame) -> Table | None:
     """For each patience: the last epoch trained, seconds saved and perplexity lost; means over seeds."""
     rows = []
-    for row in by_experiment(runs).to_dict("records"):
-        cells = named(row)
+    for experiment, names in _names(runs).items():
+        cells = dict(names)
         for patience in PATIENCE:
-            stops = found.of(row["experiment"], patience)
-            if stops:
+            stops = found.of(experiment, patience)
+            if any(stop.saved > 0 for stop in stops):
                 cells[f"epoch_{patience}"] = epoch_range(pd.Series([stop.epoch for stop in stops]))
                 cells[f"saved_{patience}"] = sum(stop.saved for stop in stops) / len(stops)
                 cells[f"lost_{patience}"] = 100 * math.expm1(sum(stop.lost for stop in stops) / len(stops))
@@ -335,32 +335,31 @@ def early_stopping(found: Stopping, runs: pd.DataFrame) -> Table | None:
     if not rows:
         return None
     columns = []
-    for patience in PATIENCE:
+    for patience in (patience for patience in PATIENCE if any(f"saved_{patience}" in row for row in rows)):
         columns.append(Column(f"epoch_{patience}", f"Stop, {patience}"))
         columns.append(Column(f"saved_{patience}", "Saved (s)", 0))
         columns.append(Column(f"lost_{patience}", "Lost (%)", 1))
+    tried = listed([str(patience) for patience in PATIENCE])
     return Table(
         "early_stopping",
-        "Early stopping with patience 1, 2 and 3, replayed on the recorded epochs",
+        f"Early stopping with patience {tried}, replayed on the recorded epochs",
         (*CONFIGURATION, *columns),
         tuple(rows),
         notes=(
-            "Saved: training and validation time of the epochs not trained. Lost: increase of the best perplexity.",
+            "Saved: training and validation time of the epochs not trained. Lost: increase of the best perplexity. A "
+            "dash: that patience would not have stopped it. Not listed: patience or experiment where nothing stops.",
         ),
     )
 
 
 def memory_accounts(found: Memory, runs: pd.DataFrame) -> Table | None:
     """The memory model's parts against the measured peak above the baseline."""
-    identity = by_experiment(runs).set_index("experiment", drop=False)
-    names = list(dict.fromkeys(name for account in found.accounts for name in account.parts))
-    if not names:
+    present = list(dict.fromkeys(part for account in found.accounts for part in account.parts))
+    if not present:
         return None
-    rows = [
-        {**named(identity.loc[a.experiment]), **a.parts, "modelled": a.modelled, "measured": a.measured}
-        for a in found.accounts
-    ]
-    parts = (Column(name, name.capitalize(), 1) for name in names)
+    names = _names(runs)
+    rows = [{**names[a.experiment], **a.parts, "modelled": a.modelled, "measured": a.measured} for a in found.accounts]
+    parts = (Column(part, part.capitalize(), 1) for part in present)
     return Table(
         "memory_accounts",
         "Memory accounted for by the memory model, and measured above the baseline (MiB)",
@@ -369,51 +368,66 @@ def memory_accounts(found: Memory, runs: pd.DataFrame) -> Table | None:
     )
 
 
-def against_reference(runs: pd.DataFrame, reference: Reference) -> Table | None:
-    """The study's figures beside ours, where ours are at its scale and configuration."""
-    published = reference.results.set_index("experiment")
+def against_reference(runs: pd.DataFrame, reference: Reference) -> tuple[Table, Table] | tuple[()]:
+    """The study's figures beside ours, what was learned and what it cost, where ours are at its scale."""
     rows = []
-    for row in by_experiment(runs[runs["scale"] == "reference"]).to_dict("records"):
-        if row["experiment"] not in published.index:
-            continue
-        theirs = published.loc[row["experiment"]]
-        if any(theirs[key] != row[key] for key in ("model", "layers", "optimizer")):
-            continue
-        spread = reference.replications
-        spread = spread[(spread["experiment"] == row["experiment"]) & (spread["batch"] == row["batch"])]["best_val_ppl"]
+    for row, theirs, replicated in matched(runs, reference):
         rows.append(
             {
+                **row,
                 **named(row),
                 "published": theirs["best_val_ppl"],
+                "low": replicated.min(),
+                "high": replicated.max(),
                 "corrected": corrected(theirs["best_val_ppl"]),
-                "ours": row["validation_perplexity"],
-                "low": spread.min(),
-                "high": spread.max(),
-                "their_seconds": theirs["train_seconds"],
-                "our_seconds": row["train_seconds"],
+                "published_train": theirs["train_ppl_at_best"],
+                "published_epoch": f"[{theirs['best_epoch']}]",
+                "published_seconds": theirs["train_seconds"],
+                "published_memory": theirs["gpu_memory_mb"],
             }
         )
     if not rows:
-        return None
-    return Table(
+        return ()
+    learned = Table(
         "reference",
-        "The original study’s best validation perplexity beside ours",
+        "The original study’s validation perplexity beside ours",
         (
             *CONFIGURATION,
             Column("published", "Published", 1),
-            Column("corrected", "Corrected", 1),
-            Column("ours", "Ours", 1),
             Column("low", "Replications from", 1),
             Column("high", "to", 1),
-            Column("their_seconds", "Study (s)", 0),
-            Column("our_seconds", "Ours (s)", 0),
+            Column("study_validation_perplexity", "Ours, its way", 1),
+            Column("corrected", "Corrected", 1),
+            Column("validation_perplexity", "Ours", 1),
         ),
         tuple(rows),
         notes=(
-            "Corrected: the published figure over the number of predicted tokens. Replications: four public ones, as "
-            "published, those with another batch size left out. Times are from other hardware and do not compare.",
+            "Published, replications (public ones with the study’s batch size) and Ours, its way: with the study’s "
+            "denominator. Corrected and Ours: over the tokens that were predicted.",
         ),
     )
+    cost = Table(
+        "reference_cost",
+        "The original study’s train perplexity at the best epoch, that epoch, training time (s) and NVML’s used memory (MiB) "
+        "beside ours",
+        (
+            *CONFIGURATION,
+            Column("published_train", "PPL, study", 1),
+            Column("study_train_perplexity", "ours", 1),
+            Column("published_epoch", "Epoch, study"),
+            Column("best_epochs", "ours"),
+            Column("published_seconds", "s, study", 0),
+            Column("train_seconds", "ours", 0),
+            Column("published_memory", "MiB, study", 0),
+            Column("nvml_mean_mb", "ours", 0),
+        ),
+        tuple(rows),
+        notes=(
+            "Train perplexity with the study’s denominator. Times and memory are from other hardware, one V100 in the "
+            "study, and do not compare; nor did its runs start with empty GPU memory.",
+        ),
+    )
+    return learned, cost
 
 
 def provenance(runs: pd.DataFrame, locked: dict[str, dict[str, str]]) -> Table:
@@ -477,70 +491,3 @@ def _short(digest) -> str | None:
     if not isinstance(digest, str) or not digest:
         return None
     return digest[:8] + ("+" if digest.endswith("+") else "")
-
-
-def markdown(table: Table, position: int) -> Raw:
-    """A pipe table under a bold caption, notes in italics."""
-    writer = Markdown()
-    cells = []
-    for index, row in enumerate(table.cells()):
-        pairs = zip(table.columns, row, strict=True)
-        cells.append(
-            [writer.strong(cell) if (index, column.key) in table.bold else writer.text(cell) for column, cell in pairs]
-        )
-    titles = [str(writer.text(column.title)) for column in table.columns]
-    widths = [max(4, *(len(row[i]) for row in [titles, *cells])) for i in range(len(titles))]
-    right = [column.digits is not None for column in table.columns]
-
-    def line(values: Sequence[str]) -> str:
-        padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join(f"{'-' * (w + 1)}:" if r else f"{'-' * (w + 2)}" for w, r in zip(widths, right, strict=True))
-    caption = f"**Table {position}.** {writer.text(table.caption)}."
-    notes = f"\n*{writer.text(' '.join(table.notes))}*\n" if table.notes else ""
-    return Raw("\n".join([caption, "", line(titles), f"|{rule}|", *map(line, cells)]) + "\n" + notes)
-
-
-_PAGE = 40
-"""Rows that fit on a page; a longer table is set as one that breaks across pages."""
-
-
-def latex(table: Table) -> Raw:
-    """A booktabs table with siunitx columns by pandas' Styler; wide ones shrink to the text's width."""
-    writer = Latex()
-    body = pd.DataFrame(table.cells(), columns=range(len(table.columns)))
-    formats = []
-    for index, column in enumerate(table.columns):
-        if column.digits is None:
-            body[index] = [str(writer.text(cell)) for cell in body[index]]
-            formats.append("l")
-            continue
-        plain = body[index].str.replace(",", "")
-        whole_digits = max([len(cell.split(".")[0].lstrip("-+")) for cell in plain if cell != MISSING], default=1)
-        sign = "+" if plain.str.startswith(("-", "+")).any() else ""
-        formats.append(f"S[table-format={sign}{whole_digits}.{column.digits}]")
-        body[index] = ["{--}" if cell == MISSING else cell for cell in plain]
-    styles = pd.DataFrame("", index=body.index, columns=body.columns)
-    keys = [column.key for column in table.columns]
-    for row, key in table.bold:
-        styles.loc[row, keys.index(key)] = "bfseries: ;"
-    titles = [f"{{{writer.text(column.title)}}}" for column in table.columns]
-    styler = body.style.hide(axis="index").format_index(titles.__getitem__, axis=1).apply(lambda _: styles, axis=None)
-    layout = {"hrules": True, "column_format": "@{}" + "".join(formats) + "@{}"}
-    if len(body) > _PAGE:
-        caption, label = f"{writer.text(table.caption)}.", f"table:{table.key}"
-        long = styler.to_latex(environment="longtable", caption=caption, label=label, **layout)
-        return Raw(f"{{\\footnotesize\n{long}}}\n\n{writer.text(' '.join(table.notes))}\n")
-    tabular = styler.to_latex(**layout)
-    notes = (
-        f"\\par\\smallskip\\begin{{minipage}}{{\\linewidth}}\\footnotesize {writer.text(' '.join(table.notes))}"
-        "\\end{minipage}\n"
-        if table.notes
-        else ""
-    )
-    return Raw(
-        "\\begin{table}[htbp]\n\\centering\\small\n"
-        f"\\caption{{{writer.text(table.caption)}.}}\\label{{table:{table.key}}}\n"
-        f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{tabular}\\end{{adjustbox}}\n{notes}\\end{{table}}\n"
-    )

@@ -63,7 +63,8 @@ class Markdown:
         plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         return Raw(re.sub(r"^(\s*)([#+-]|\d+[.)])(?=\s)", r"\1\\\2", plain, flags=re.MULTILINE))
 
-    def heading(self, level: int, title) -> Raw:
+    def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
+        del kept_with
         return Raw(f"{'#' * level} {self.text(title)}\n")
 
     def strong(self, value) -> Raw:
@@ -94,6 +95,7 @@ class Latex:
     """LaTeX for pdfTeX: what its fonts can't print is spelled as its code point, so that any text compiles."""
 
     suffix = "pdf"
+    _letters = "ĂăĄąĆćČčĎďĘęĚěĞğĹĺŁłŃńŇňŐőŔŕŘřŚśŞşŠšŤŮůŰűŸŹźŻżŽžŒœ"  # of the T1 encoding, beside Latin-1's
     _special: ClassVar[dict[str, str]] = {
         "\\": r"\textbackslash{}",
         "{": r"\{",
@@ -136,7 +138,8 @@ class Latex:
         return value if isinstance(value, Raw) else self._escaped(str(value))
 
     def _escaped(self, value: str) -> Raw:
-        return Raw("".join(map(self._character, _printable(value))).replace("--", "-{}-"))
+        escaped = "".join(map(self._character, _printable(value))).replace("--", "-{}-")
+        return Raw(re.sub(r"(?<=\d) (?=\\%)", "~", escaped))
 
     def _character(self, character: str) -> str:
         if character in self._special:
@@ -144,13 +147,15 @@ class Latex:
         if character == "\n" or character.isascii():
             return character
         composed = unicodedata.normalize("NFC", character)
-        if "À" <= composed <= "ÿ":
+        if "À" <= composed <= "ÿ" or composed in self._letters:
             return composed
-        return rf"{{\ttfamily [U+{ord(character):04X}]}}"
+        return rf"{{\ttfamily [U+{ord(character):04X}]}}\allowbreak{{}}"
 
-    def heading(self, level: int, title) -> Raw:
+    def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
+        """``kept_with``: of the page's height, what must fit below or the heading goes to the next page."""
         command = {2: "section", 3: "subsection", 4: "subsubsection"}[level]
-        return Raw(f"\\FloatBarrier\n\\{command}{{{self.text(title)}}}\n")
+        need = f"\\needspace{{{max(kept_with, 0.12):g}\\textheight}}\n"
+        return Raw(f"{need}\\{command}{{{self.text(title)}}}\n")
 
     def strong(self, value) -> Raw:
         return Raw(rf"\textbf{{{self.text(value)}}}")

@@ -6,6 +6,7 @@ Only named runs are read: a removed experiment's files may still lie on the disk
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 from lm.config.study import Study
 from lm.errors import StudyError
 from lm.results.schema import EPOCHS, RUNS
+
+SPLITS = ("train", "validation", "test")
 
 
 def collect(study: Study, runs: Path, card: dict) -> tuple[pa.Table, pa.Table]:
@@ -28,28 +31,27 @@ def collect(study: Study, runs: Path, card: dict) -> tuple[pa.Table, pa.Table]:
         for seed in study.seeds:
             folder = runs / f"{name}-{seed}"
             optimizer = config.optimizer
-            rows.append(
-                {
-                    "experiment": name,
-                    "seed": seed,
-                    "model": config.model.architecture,
-                    "layers": config.model.layers,
-                    "optimizer": optimizer.name,
-                    "lr": optimizer.lr,
-                    "weight_decay": optimizer.weight_decay,
-                    "epochs": config.training.epochs,
-                    "batch": config.training.batch,
-                    "context": config.model.context,
-                    "corpus": card["source"],
-                    "scale": study.scale,
-                    "vocabulary": card["vocabulary"],
-                    "unigram_validation_perplexity": card["splits"]["validation"]["unigram_perplexity"],
-                    "unigram_test_perplexity": card["splits"]["test"]["unigram_perplexity"],
-                    **{f"{split}_tokens": counts["predicted_tokens"] for split, counts in card["splits"].items()},
-                    **_read_json(folder / "metrics.json"),
-                    **_read_json(folder / "cost.json"),
-                }
-            )
+            row = {
+                "experiment": name,
+                "seed": seed,
+                "model": config.model.architecture,
+                "layers": config.model.layers,
+                "optimizer": optimizer.name,
+                "lr": optimizer.lr,
+                "weight_decay": optimizer.weight_decay,
+                "epochs": config.training.epochs,
+                "batch": config.training.batch,
+                "context": config.model.context,
+                "corpus": card["source"],
+                "scale": study.scale,
+                "vocabulary": card["vocabulary"],
+                "unigram_validation_perplexity": card["splits"]["validation"]["unigram_perplexity"],
+                "unigram_test_perplexity": card["splits"]["test"]["unigram_perplexity"],
+                **{f"{split}_tokens": counts["predicted_tokens"] for split, counts in card["splits"].items()},
+                **read_json(folder / "metrics.json"),
+                **read_json(folder / "cost.json"),
+            }
+            rows.append(row | study_perplexities(row))
             history = _read_csv(folder / "history.csv").merge(_read_csv(folder / "timing.csv"), on="epoch")
             epochs.append(history.assign(experiment=name, seed=seed))
     return (
@@ -79,13 +81,28 @@ def _number(value: float) -> float | None:
     return None if pd.isna(value) else round(float(value), 4)
 
 
-def _read_json(path: Path) -> dict:
+def study_perplexities(row: dict) -> dict[str, float | None]:
+    """A run's perplexities as the original study computed them, by column.
+
+    The study divided the summed loss by ``batches * batch * context``, as if every window and the last batch were
+    full (reports/reference/SOURCES.md): a little more than the tokens that there are to predict.
+    """
+    found = {}
+    for split in SPLITS:
+        tokens, value = row[f"{split}_tokens"], row.get(f"{split}_perplexity")
+        batches = math.ceil(math.ceil(tokens / row["context"]) / row["batch"])
+        share = tokens / (batches * row["batch"] * row["context"])
+        found[f"study_{split}_perplexity"] = None if value is None else value**share
+    return found
+
+
+def read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run `dvc repro`") from None
     except json.JSONDecodeError as error:
-        raise StudyError(f"{path}: not JSON ({error}); train this run again") from None
+        raise StudyError(f"{path}: not JSON ({error}); delete it and run `dvc repro`") from None
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -94,4 +111,4 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run `dvc repro`") from None
     except pd.errors.ParserError as error:
-        raise StudyError(f"{path}: not a table ({error}); train this run again") from None
+        raise StudyError(f"{path}: not a table ({error}); delete it and run `dvc repro`") from None

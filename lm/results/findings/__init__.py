@@ -18,6 +18,7 @@ from lm.results.findings.optimizers import Optimizers, optimizers
 from lm.results.findings.quality import Generalization, generalization
 from lm.results.findings.remedies import Remedy, remedies
 from lm.results.findings.stopping import Stopping, stopping
+from lm.results.statistics import time_bound
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ def find(runs: pd.DataFrame, epochs: pd.DataFrame, params: dict) -> Findings:
     """Everything that is concluded from a study's results."""
     learned = learning(runs, epochs)
     stopped = stopping(epochs)
+    bound = time_bound(epochs)
     return Findings(
         learning=learned,
-        wall_clock=wall_clock(runs, epochs),
+        wall_clock=wall_clock(runs, epochs, bound),
         generalization=generalization(runs),
         optimizers=optimizers(runs, learned),
-        architectures=architectures(runs, learned, stopped),
+        architectures=architectures(runs, learned, stopped, bound),
         depth=depth(runs, learned),
         memory=memory(runs),
         stopping=stopped,

@@ -8,7 +8,8 @@ from typing import Literal
 
 import pandas as pd
 
-from lm.results.findings.comparison import Comparison, compare, words
+from lm.results.experiments import unlike_hardware
+from lm.results.findings.comparison import Compared, Comparison, compare, words
 from lm.results.findings.learning import Learning
 from lm.results.findings.stopping import Stopping
 from lm.results.names import MODELS, configuration, counted, listed, model_name
@@ -18,17 +19,16 @@ from lm.results.text import number, perplexity
 PATIENCE = 2
 
 
-@dataclass(frozen=True)
-class Match:
+@dataclass(frozen=True, kw_only=True)
+class Match(Compared):
     """One optimizer and depth; ``winner`` is a model or None. ``learned``: at least one of the two used context.
-    ``stopped``: by model, seconds and perplexity under early stopping."""
+    ``stopped``: by model, seconds and perplexity under early stopping; seconds compare on ``same_hardware`` only."""
 
-    comparison: Comparison
     winner: str | None
     learned: bool
     stopped: dict[str, tuple[float, float]]
     stopped_winner: str | None
-    claim: str
+    same_hardware: bool
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,15 @@ class Architectures:
     stopped_claim: str
 
 
-def architectures(runs: pd.DataFrame, learning: Learning, stopping: Stopping) -> Architectures | None:
-    """Finding 5: matched pairs, and what they become with patience 2."""
+def architectures(
+    runs: pd.DataFrame, learning: Learning, stopping: Stopping, time_bound: float
+) -> Architectures | None:
+    """Finding 5: matched pairs, and what they become with patience 2; times closer than ``time_bound`` are alike."""
     present = [model for model in MODELS if model in set(runs["model"])][:2]
     if len(present) < 2:
         return None
     first, second = present
-    matches = []
+    matches, unlike = [], unlike_hardware(runs)
     for (optimizer, layers), group in runs.groupby(["optimizer", "layers"], sort=False):
         ids = {model: list(dict.fromkeys(group[group["model"] == model]["experiment"])) for model in present}
         if not (ids[first] and ids[second]):
@@ -64,23 +66,39 @@ def architectures(runs: pd.DataFrame, learning: Learning, stopping: Stopping) ->
                 stopped[model] = (math.fsum(stop.seconds for stop in stops) / count, math.exp(loss))
         name = configuration("", layers, optimizer).removeprefix(", ")
         claim = f"{name}, {model_name(first)} against {model_name(second)}: {words(found)}"
-        claim += "." if learned else "; neither learned to use context, so neither counts."
-        matches.append(Match(found, winner, learned, stopped, _stopped_winner(found, stopped, present), claim))
+        if not learned:
+            claim += "; neither learned to use context, so neither counts"
+        elif len(stopped) == 2:
+            claim += f"; with patience {PATIENCE}, {_stopped_words(stopped)}"
+        matches.append(
+            Match(
+                comparison=found,
+                winner=winner,
+                learned=learned,
+                stopped=stopped,
+                stopped_winner=_stopped_winner(found, stopped, present),
+                same_hardware=unlike.get(pair[0]) == unlike.get(pair[1]),
+                claim=f"{claim}.",
+            )
+        )
     if not matches:
         return None
     counted_matches = [match for match in matches if match.learned]
     wins = {model: sum(match.winner == model for match in counted_matches) for model in present}
     winner = next((m for m in present if wins[m] and not wins[present[1 - present.index(m)]]), None)
     verdict = "one wins" if winner else "mixed" if any(wins.values()) else "not distinguishable"
-    told = [f"{model_name(model)} is better in {wins[model]}" for model in present]
-    undecided = len(counted_matches) - sum(wins.values())
-    told.append(f"{undecided} can't be decided")
+    every = len(counted_matches)
+    told = [f"{model_name(m)} is better in {'all' if wins[m] == every > 1 else wins[m]}" for m in present if wins[m]]
+    undecided = every - sum(wins.values())
+    if undecided:
+        told.append(f"{undecided} can't be decided")
+    pairs = counted(every, "matched pair")
     claim = (
-        f"In {counted(len(counted_matches), 'matched pair')} of which at least one side learned, {listed(told)}."
+        f"Of {pairs} in which at least one side learned to use context, {listed(told)}."
         if counted_matches
         else "In no matched pair did either architecture learn to use context."
     )
-    return Architectures(claim, verdict, winner, tuple(matches), _stopped_claim(counted_matches, present))
+    return Architectures(claim, verdict, winner, tuple(matches), _stopped_claim(counted_matches, present, time_bound))
 
 
 def _stopped_winner(found: Comparison, stopped: dict, present: list[str]) -> str | None:
@@ -93,23 +111,28 @@ def _stopped_winner(found: Comparison, stopped: dict, present: list[str]) -> str
     return None if abs(gap) <= half else present[0] if gap < 0 else present[1]
 
 
-def _stopped_claim(matches: list[Match], present: list[str]) -> str:
+def _stopped_words(stopped: dict[str, tuple[float, float]]) -> str:
+    return " against ".join(
+        f"{perplexity(reached)} after {number(seconds, 0)} s" for seconds, reached in stopped.values()
+    )
+
+
+def _stopped_claim(matches: list[Match], present: list[str], time_bound: float) -> str:
     whole = [match for match in matches if len(match.stopped) == 2]
     if not whole:
         return "Early stopping can't be judged: no matched pair has epochs on both sides."
     changed = [match for match in whole if match.stopped_winner != match.winner]
-    parts = []
-    for match in whole:
-        sides = []
-        for model in present:
-            seconds, reached = match.stopped[model]
-            sides.append(f"{model_name(model)} {perplexity(reached)} after {number(seconds, 0)} s")
-        parts.append(f"{match.comparison.first} and {match.comparison.second}: {' against '.join(sides)}")
     verdict = (
-        f"With patience {PATIENCE} the verdict changes in {counted(len(changed), 'pair')}"
+        f"With patience {PATIENCE} the verdict on perplexity changes in {counted(len(changed), 'pair')}"
         if changed
         else f"With patience {PATIENCE} no verdict on perplexity changes"
     )
-    faster = {m: sum(min(present, key=lambda p, x=match: x.stopped[p][0]) == m for match in whole) for m in present}
-    quick = listed([f"{model_name(model)} in {count}" for model, count in faster.items()])
-    return f"{verdict}; it is sooner done: {quick}. Pair by pair, {'; '.join(parts)}."
+    first, second = present
+    timed = [match.stopped for match in whole if match.same_hardware]
+    ratios = [math.log(stopped[first][0] / stopped[second][0]) for stopped in timed]
+    sooner = {first: sum(r < -time_bound for r in ratios), second: sum(r > time_bound for r in ratios)}
+    told = [f"{model_name(model)} would be done sooner in {count}" for model, count in sooner.items() if count]
+    alike = len(timed) - sum(sooner.values())
+    if alike:
+        told.append(f"{alike} would take about as long")
+    return f"{verdict}; {listed(told)}." if told else f"{verdict}."

@@ -24,6 +24,14 @@ class Comparison:
     evidence: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A comparison and the sentence that tells it: what every finding about two experiments has."""
+
+    comparison: Comparison
+    claim: str
+
+
 def losses(runs: pd.DataFrame, experiment: str) -> pd.Series:
     """Best validation loss by seed; null where a run diverged, for what it reached before says nothing about it."""
     rows = runs[runs["experiment"] == experiment].set_index("seed")

@@ -8,22 +8,20 @@ from typing import Literal
 import pandas as pd
 
 from lm.results.experiments import by_experiment
-from lm.results.findings.comparison import Comparison, compare, words
+from lm.results.findings.comparison import Compared, Comparison, compare, words
 from lm.results.findings.learning import Learning
 from lm.results.names import counted, listed, model_name
 
 Effect = Literal["helps", "overfits", "failed to train", "learned less", "not distinguishable"]
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, kw_only=True)
+class Step(Compared):
     """A deeper experiment (``comparison.first``) against the shallowest of its architecture."""
 
     model: str
     layers: int
-    comparison: Comparison
     verdict: Effect
-    claim: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def depth(runs: pd.DataFrame, learning: Learning) -> Depth | None:
                 f"{model_name(model)}, {counted(int(row['layers']), 'layer')} against {int(base['layers'])}: "
                 f"{words(found)}{_because(verdict, row['experiment'], learning)}."
             )
-            steps.append(Step(model, int(row["layers"]), found, verdict, claim))
+            steps.append(Step(model=model, layers=int(row["layers"]), comparison=found, verdict=verdict, claim=claim))
     if not steps:
         return None
     verdicts = {

@@ -108,7 +108,7 @@ def classify(run: pd.Series, epochs: pd.DataFrame) -> RunState:
     pace = f"still falling by {percent(-100 * math.expm1(slope))} of perplexity an epoch at the end" if falling else ""
     if left is None:
         where = "never reached" if validation[best] > unigram + CLEARLY else "never clearly got below"
-        claim = f"{where} {against} ({lowest}); {pace or 'and it had stopped falling'}"
+        claim = f"{where} {against} ({lowest}); {pace or 'it had stopped falling'}"
         return RunState(state="plateau", claim=claim, **numbers)
     late = f"; it left the unigram plateau only in epoch {left}" if left > 1 else ""
     if rise > RISE and training[-1] < training[best]:

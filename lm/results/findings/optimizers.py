@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from lm.results.findings.comparison import Comparison, compare, losses, words
+from lm.results.findings.comparison import Compared, compare, losses, words
 from lm.results.findings.learning import Learning
 from lm.results.names import listed, model_name, optimizer_name
 
@@ -17,7 +17,9 @@ _QUESTIONS = {
     "momentum": ("momentum", "sgd"),
 }
 
-Effect = Literal["helps", "hurts", "not distinguishable", "not comparable", "depends on the architecture"]
+Effect = Literal[
+    "helps", "hurts", "not distinguishable", "not comparable", "depends on the architecture", "none learned"
+]
 _EFFECTS: dict[str, Effect] = {
     "lower": "helps",
     "higher": "hurts",
@@ -26,15 +28,15 @@ _EFFECTS: dict[str, Effect] = {
 }
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One question within one architecture: ``comparison.first`` is the run that has what is asked about."""
+@dataclass(frozen=True, kw_only=True)
+class Pair(Compared):
+    """One question within one architecture: ``comparison.first`` is the run that has what is asked about.
+    ``learned``: at least one of the two used context."""
 
     question: str
     model: str
-    comparison: Comparison
     verdict: Effect
-    claim: str
+    learned: bool
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,28 @@ def optimizers(runs: pd.DataFrame, learning: Learning) -> Optimizers | None:
             if first in named and second in named:
                 found = compare(group, named[first], named[second])
                 claim = f"{model_name(model)}, {optimizer_name(first)} against {optimizer_name(second)}: {words(found)}"
-                if not any(learning.learned(e) for e in (named[first], named[second])):
-                    claim += "; neither learned to use context"
-                pairs.append(Pair(question, model, found, _EFFECTS[found.difference.order], f"{claim}."))
+                learned = any(learning.learned(e) for e in (named[first], named[second]))
+                if not learned:
+                    claim += "; neither learned to use context, so neither counts"
+                pairs.append(
+                    Pair(
+                        question=question,
+                        model=model,
+                        comparison=found,
+                        verdict=_EFFECTS[found.difference.order],
+                        learned=learned,
+                        claim=f"{claim}.",
+                    )
+                )
     if not pairs:
         return None
     verdict: dict[str, Effect] = {}
     for question in dict.fromkeys(pair.question for pair in pairs):
-        answers = {pair.verdict for pair in pairs if pair.question == question}
+        answers = {pair.verdict for pair in pairs if pair.question == question and pair.learned} or {"none learned"}
         answers = answers - {"not comparable"} or answers
         verdict[question] = answers.pop() if len(answers) == 1 else "depends on the architecture"
     parts = [f"{question} {_said(effect)}" for question, effect in verdict.items()]
-    claim = f"At one layer and these learning rates, {listed(parts)}."
+    claim = f"At one layer and these learning rates: {'; '.join(parts)}."
     return Optimizers(claim, verdict, tuple(pairs), tuning(shallow))
 
 
@@ -80,6 +92,8 @@ def _said(effect: Effect) -> str:
     return {
         "not distinguishable": "makes no difference that can be told",
         "not comparable": "can't be judged",
+        "none learned": "can't be judged, for no run with or without it learned to use context",
+        "depends on the architecture": "acts differently in the two architectures",
     }.get(effect, effect)
 
 

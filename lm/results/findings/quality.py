@@ -61,10 +61,8 @@ def generalization(runs: pd.DataFrame) -> Generalization:
         agrees = bool(tested[best] <= tested[first] + ONE_SEED_BOUND)
         claim += f" On the test split it has {perplexity(row['test_perplexity'])}"
         if pd.notna(row["test_bits_per_byte"]):
-            claim += (
-                f" ({number(row['test_bits_per_byte'], 3)} bits per byte, "
-                f"{perplexity(row['test_word_perplexity'])} per word)"
-            )
+            by_word = perplexity(row["test_word_perplexity"])
+            claim += f" ({number(row['test_bits_per_byte'], 3)} bits per byte, {by_word} per word)"
         if first == best:
             claim += ", lowest there too."
         elif agrees:

@@ -58,19 +58,19 @@ def _proposals(row: dict, state: State, params: dict):
     share_key = f"scales.{scale}.tokenizer.train_share"
     rate, epochs, share = (lookup(params, key) for key in (rate_key, epochs_key, share_key))
     if state in ("plateau", "undertrained") and optimizer in _FASTER and rate:
-        yield f"{name}'s steps are too small: a larger learning rate", rate_key, rate * _FASTER[optimizer]
+        yield f"{name}'s steps may be too small: try a larger learning rate", rate_key, rate * _FASTER[optimizer]
     elif state == "plateau" and rate:
         yield (
-            f"{name}'s first steps are too large for this depth without warm-up: a smaller learning rate",
+            f"{name}'s first steps may be too large for this model: try a smaller learning rate",
             rate_key,
             rate * 0.3,
         )
     elif state == "undertrained" and epochs:
-        yield "validation was still falling: more epochs", epochs_key, 2 * epochs
+        yield "validation was still falling: train longer", epochs_key, 2 * epochs
     elif state == "overfitting":
         if share and share < 1:
-            yield "the model outgrows its text: more of the corpus", share_key, min(1.0, 3 * share)
+            yield "the model may have too little text: train on more of the corpus", share_key, min(1.0, 3 * share)
         elif epochs and row["best_epoch"] + 1 < epochs:
-            yield "validation rises after the best epoch: fewer epochs", epochs_key, int(row["best_epoch"]) + 1
+            yield "validation rises after the best epoch: stop there", epochs_key, int(row["best_epoch"]) + 1
     elif state == "diverged" and rate:
-        yield f"{name}'s loss stopped being finite: a smaller learning rate", rate_key, rate * 0.1
+        yield f"{name}'s loss stopped being finite: try a smaller learning rate", rate_key, rate * 0.1
