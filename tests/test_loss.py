@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lm.corpus.windows import PADDING, Batch, Windows
 from lm.training import evaluation, loss
@@ -182,3 +183,33 @@ def test_perplexity_of_a_toy_distribution(monkeypatch, tokens_at_once):
     whole = Windows(tokens.astype(np.uint16), 8)
     found = mean_loss(Toy([1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16]), whole, np.arange(30), CPU_FP32)
     assert math.exp(found) == pytest.approx(2 ** (30 / 16), rel=1e-6)
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.count += function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm)
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("inference", [torch.inference_mode, torch.no_grad])
+def test_scoring_forms_no_gradient(inference):
+    features, weight, targets = draw(2, 5, 4, 11, 0, 1.0, 0)
+    features.requires_grad_(), weight.requires_grad_()
+    with inference(), Products() as products:
+        projected_cross_entropy(features, weight, as_batch(targets), torch.float64)
+    assert products.count == 2  # ten rows in chunks of five, a forward product each
+
+
+@pytest.mark.parametrize("group", [1, 2, 3])
+def test_the_tables_gradient_is_whole_however_its_rows_are_grouped(monkeypatch, group):
+    monkeypatch.setattr(loss, "_CHUNK_ROWS", (3, 3))
+    monkeypatch.setattr(loss, "_GROUP_CHUNKS", group)
+    features, weight, targets = draw(2, 8, 4, 11, 3, 1.0, 1)
+    features.requires_grad_(), weight.requires_grad_()
+    projected_cross_entropy(features, weight, as_batch(targets), torch.float64).backward()
+    _, _, expected = plain(features, weight, targets)
+    torch.testing.assert_close(weight.grad, expected)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from lm.config.run import RunConfig
-from lm.training.loss import chunk_rows
+from lm.training.loss import chunk_rows, group_rows
 
 _MIB = 2**20
 
@@ -130,9 +130,11 @@ def predict_memory(config: RunConfig, model: nn.Module, vocabulary: int, precisi
         a_block = shapes.width * (5 * half + 4 * 4) + shapes.mlp * 2 * half + rows_of_weights
         kept = tokens * (shapes.layers * a_block + shapes.width * 4)
     copies = (all_parameters - table) * half if half == 2 else 0
-    logits = rows * vocabulary * (4 + (half if half == 2 else 0))
+    product_rows = min(group_rows(vocabulary), tokens) if table_trained else rows
+    logits = vocabulary * (product_rows * half + (rows * 4 if half == 2 else 0))
     logits += tokens * shapes.width * 2 * half + (table * half if half == 2 else 0)
-    logits += table * 4 if table_trained else 0
+    # the table's gradient, and the product that is added to it
+    logits += table * (4 + half) if table_trained else 0
     parts = {
         "model_parameters_mb": all_parameters * 4,
         "model_gradients_mb": trainable * 4,
