@@ -59,7 +59,7 @@ def main() -> None:
         # GPT-1's one special token, <unk>, stands for a character and is shown
         text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
         passages.append(
-            f"## Experiment {best.experiment}, {config.architecture}, {config.layers} layers, {best.optimizer}\n\n"
+            f"## Experiment {best.experiment}: {config.architecture}, {best.optimizer}, layers: {config.layers}\n\n"
             f"Validation perplexity {best.validation_perplexity:.1f}; seed {arguments.seed}, 50 likeliest tokens.\n\n"
             + "\n".join(f"    {line}" for line in text.splitlines())
             + "\n"

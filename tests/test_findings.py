@@ -403,6 +403,13 @@ class TestRemedies:
             f"dvc exp run -S scales.laptop.epochs={2 * PARAMS['scales']['laptop']['epochs']}"
         ]
 
+    def test_a_plateau_that_still_falls_wants_time(self):
+        runs, epochs = make_results({"1": GRID["1"]}, unigram_validation_perplexity=10.0)
+        epochs["validation_loss"] = 7.0 - 0.1 * epochs["epoch"]
+        assert remedies(runs, learning(runs, epochs), PARAMS)[0].command.startswith(
+            "dvc exp run -S scales.laptop.epochs="
+        )
+
     def test_only_keys_that_exist(self):
         assert self.commands("12", params={}) == []
         every = [c for e in GRID for c in self.commands(e)]

@@ -88,7 +88,7 @@ def performance(runs: pd.DataFrame) -> Table:
         Column("best_epochs", "Best epoch"),
     )
     notes = ["Sorted by architecture, layers and optimizer. Train PPL is the running mean of the best epoch."]
-    notes.append("Bold: the best of each architecture. Epochs count from 0.")
+    notes.append("Bold: the lowest of each architecture. Epochs count from 0.")
     if (experiments["diverged"] > 0).any():
         names = experiments.loc[experiments["diverged"] > 0, "experiment"]
         notes.append(f"Diverged, judged on the epochs before (if any): {', '.join(names)}.")
@@ -408,8 +408,8 @@ def against_reference(runs: pd.DataFrame, reference: Reference) -> tuple[Table, 
     )
     cost = Table(
         "reference_cost",
-        "The original study’s train perplexity at the best epoch, that epoch, training time (s) and NVML’s used memory (MiB) "
-        "beside ours",
+        "The original study’s train perplexity at the best epoch, that epoch, training time (s) and NVML’s used memory "
+        "(MiB) beside ours",
         (
             *CONFIGURATION,
             Column("published_train", "PPL, study", 1),

@@ -154,7 +154,7 @@ class Latex:
     def heading(self, level: int, title, kept_with: float = 0.0) -> Raw:
         """``kept_with``: of the page's height, what must fit below or the heading goes to the next page."""
         command = {2: "section", 3: "subsection", 4: "subsubsection"}[level]
-        need = f"\\needspace{{{max(kept_with, 0.12):g}\\textheight}}\n"
+        need = f"\\Needspace{{{kept_with:g}\\textheight}}\n" if kept_with else ""
         return Raw(f"{need}\\{command}{{{self.text(title)}}}\n")
 
     def strong(self, value) -> Raw:

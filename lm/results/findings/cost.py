@@ -104,7 +104,7 @@ def wall_clock(runs: pd.DataFrame, epochs: pd.DataFrame, bound: float) -> WallCl
     name = {e: f"experiment {e} ({configuration(r.model, r.layers, r.optimizer)})" for e, r in table.iterrows()}
     opening = (
         f"The shortest training time is {number(seconds[fastest])} s, of {name[fastest]}"
-        f"{f'; {listed(sorted(alike, key=natural))} can not be told from it' if alike else ''}. Best is {name[best]} "
+        f"{f'; {listed(sorted(alike, key=natural))} cannot be told from it' if alike else ''}. Best is {name[best]} "
         f"with a validation perplexity of {perplexity(math.exp(quality[best]))} in {number(seconds[best])} s."
     )
     if pick == best:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lm.results.findings.learning import Learning, State
+from lm.results.findings.learning import FALLING, Learning, State
 from lm.results.names import optimizer_name, order
 
 _FASTER = {"sgd": 100, "momentum": 30}
@@ -42,7 +42,7 @@ def remedies(runs: pd.DataFrame, learning: Learning, params: dict) -> tuple[Reme
     found: dict[tuple[State, str, str], list[str]] = {}
     for row in order(runs).drop_duplicates("experiment").to_dict("records"):
         state = learning.state(row["experiment"])
-        for claim, key, value in _proposals(row, state, params):
+        for claim, key, value in _proposals(row, state, learning, params):
             found.setdefault((state, claim, f"{key}={value:g}"), []).append(str(row["experiment"]))
     return tuple(
         Remedy(tuple(experiments), state, claim, shlex.join(["dvc", "exp", "run", "-S", setting]))
@@ -50,7 +50,7 @@ def remedies(runs: pd.DataFrame, learning: Learning, params: dict) -> tuple[Reme
     )
 
 
-def _proposals(row: dict, state: State, params: dict):
+def _proposals(row: dict, state: State, learning: Learning, params: dict):
     """(why, key, new value) for one experiment, only for keys that there are and values that change them."""
     optimizer, scale = row["optimizer"], row["scale"]
     name = optimizer_name(optimizer)
@@ -59,6 +59,8 @@ def _proposals(row: dict, state: State, params: dict):
     rate, epochs, share = (lookup(params, key) for key in (rate_key, epochs_key, share_key))
     if state in ("plateau", "undertrained") and optimizer in _FASTER and rate:
         yield f"{name}'s steps may be too small: try a larger learning rate", rate_key, rate * _FASTER[optimizer]
+    elif state == "plateau" and epochs and _falling(learning, row["experiment"]):
+        yield "still at the unigram model's level, but falling: train longer", epochs_key, 2 * epochs
     elif state == "plateau" and rate:
         yield (
             f"{name}'s first steps may be too large for this model: try a smaller learning rate",
@@ -74,3 +76,9 @@ def _proposals(row: dict, state: State, params: dict):
             yield "validation rises after the best epoch: stop there", epochs_key, int(row["best_epoch"]) + 1
     elif state == "diverged" and rate:
         yield f"{name}'s loss stopped being finite: try a smaller learning rate", rate_key, rate * 0.1
+
+
+def _falling(learning: Learning, experiment: str) -> bool:
+    """Whether any seed's validation still fell at the end; a single epoch can't tell, and counts as such."""
+    slopes = [run.slope for run in learning.of(experiment)]
+    return any(slope is None or slope < -FALLING for slope in slopes)

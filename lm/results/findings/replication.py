@@ -67,9 +67,10 @@ def replication(runs: pd.DataFrame, reference: Reference) -> Replication | None:
         for place in ("lower", "higher")
         if (names := [name for name, where in places.items() if where == place])
     ]
+    allowed = percent(100 * math.expm1(ONE_SEED_BOUND), 0)
     claim = (
         f"Of {counted(len(places), 'experiment')} of the study, {within} ended with a validation perplexity within "
-        f"the spread of the study and its replications, {percent(100 * math.expm1(ONE_SEED_BOUND), 0)} allowed on either side"
+        f"the spread of the study and its replications, {allowed} allowed on either side"
         f"{f'; {listed(told)}' if told else ''}."
     )
     return Replication(capital(claim), "replicated" if within == len(places) else "partly replicated", places)
