@@ -456,7 +456,7 @@ class TestReplication:
     )
     def test_the_spread_and_the_bound(self, reference, ours, place):
         """The study has 144.23 for experiment 1, its replications 144.02 to 145.81."""
-        runs, _ = make_results({"1": GRID["1"]}, scale="reference", validation_tokens=VALIDATION_TOKENS)
+        runs, _ = make_results({"1": GRID["1"]}, scale="reference", validation_tokens=VALIDATION_TOKENS + 1)
         runs["study_validation_perplexity"] = ours
         found = replication(runs, reference)
         assert found.places == {"1": place}

@@ -24,7 +24,7 @@ UNIGRAM_VALIDATION_PERPLEXITY = 1375.0
 """Add-1/2 unigram model on WikiText-2's validation split under GPT-1's vocabulary."""
 
 VALIDATION_TOKENS = 245_044
-"""Predicted tokens of WikiText-2's validation split under GPT-1's vocabulary."""
+"""What the original predicted of WikiText-2's validation split under GPT-1's vocabulary: one less than there is."""
 
 _VOCABULARY, _CONTEXT, _BATCH, _WIDTH = 40479, 256, 16, 768
 _MIB = 2**20
