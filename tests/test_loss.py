@@ -213,3 +213,26 @@ def test_the_tables_gradient_is_whole_however_its_rows_are_grouped(monkeypatch, 
     projected_cross_entropy(features, weight, as_batch(targets), torch.float64).backward()
     _, _, expected = plain(features, weight, targets)
     torch.testing.assert_close(weight.grad, expected)
+
+
+def gradients_in_bf16(features: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    features, weight = (t.float().requires_grad_() for t in (features, weight))
+    projected_cross_entropy(features, weight, as_batch(targets), torch.bfloat16).backward()
+    return features.grad, weight.grad
+
+
+def test_rounding_does_not_bring_in_what_the_tables_rows_share():
+    features, weight, targets = draw(2, 20, 16, 200, 0, 1.0, 3)
+    weight = 0.02 * weight + 3 * torch.ones(16, dtype=torch.float64)
+    found, _ = gradients_in_bf16(features, weight, targets)
+    _, expected, _ = plain(features, weight, targets)
+    assert (found - expected).norm() < 0.02 * expected.norm()
+
+
+def test_rounding_does_not_take_small_probabilities_off_the_targets(monkeypatch):
+    """Where every token is as likely as it is frequent, the table's gradient is zero; 2^-10 - 1 rounds to -1 in bf16."""
+    monkeypatch.setattr(loss, "_CHUNK_ROWS", (4096, 4096))
+    features = torch.ones(1, 4096, 4, dtype=torch.float64)
+    weight = torch.zeros(1024, 4, dtype=torch.float64)
+    _, found = gradients_in_bf16(features, weight, torch.arange(1024).repeat(4)[None])
+    assert found.abs().max() < 1e-5
