@@ -230,7 +230,7 @@ def test_rounding_does_not_bring_in_what_the_tables_rows_share():
 
 
 def test_rounding_does_not_take_small_probabilities_off_the_targets(monkeypatch):
-    """Where every token is as likely as it is frequent, the table's gradient is zero; 2^-10 - 1 rounds to -1 in bf16."""
+    """Where every token is as likely as it is frequent the table has no gradient; 2^-10 - 1 rounds to -1 in bf16."""
     monkeypatch.setattr(loss, "_CHUNK_ROWS", (4096, 4096))
     features = torch.ones(1, 4096, 4, dtype=torch.float64)
     weight = torch.zeros(1024, 4, dtype=torch.float64)

@@ -31,7 +31,7 @@ def epoch_range(epochs: pd.Series) -> str:
     known = sorted({int(epoch) for epoch in epochs.dropna()})
     if not known:
         return MISSING
-    return f"[{known[0]}]" if len(known) == 1 else f"[{known[0]}–{known[-1]}]"
+    return f"{known[0]}" if len(known) == 1 else f"{known[0]}–{known[-1]}"
 
 
 def unlike_hardware(runs: pd.DataFrame) -> dict[str, int]:
