@@ -96,7 +96,8 @@ def passages(samples: str) -> str:
     writer, parts = Latex(), []
     for kind, lines in itertools.groupby(samples.splitlines(), _kind):
         if kind == "heading":
-            parts += [writer.heading(3, line.removeprefix("## ")) for line in lines]
+            # a heading at the foot of a page would part from its passage
+            parts += ["\\needspace{12\\baselineskip}\n" + writer.heading(3, line.removeprefix("## ")) for line in lines]
         elif kind == "passage":
             body = "\\par\n".join(writer.text(line.strip()) for line in lines)
             parts.append(f"\\begin{{quote}}\\small\\raggedright\n{body}\n\\end{{quote}}\n")
