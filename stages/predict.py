@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
     parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
     parser.add_argument("--scale", help="a scale of params.yaml (default: the one it names)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: %(default)s")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="bf16", help="default: %(default)s")
     parser.add_argument("--train-tokens", type=int, help="tokens an epoch (default: those of data/tokens)")
     parser.add_argument("--peak", type=float, help="the device's matrix product rate, TFLOP/s: adds expected hours")
@@ -41,7 +42,7 @@ def main() -> None:
     heads = ["experiment", "model", "layers", "optimizer", "parameters", "trainable"]
     heads += [f"{column} MiB" for column in _COLUMNS] + ["in all MiB", "TFLOP an epoch"]
     heads += ["hours expected"] if arguments.peak else []
-    print(f"scale {name}, {arguments.precision}, {tokens:,} training tokens an epoch")
+    print(f"scale {name}, {arguments.device}, {arguments.precision}, {tokens:,} training tokens an epoch")
     if arguments.peak:
         print(f"hours of training alone, at {arguments.utilization:.0%} of {arguments.peak:g} TFLOP/s")
     print("\n| " + " | ".join(heads) + " |\n|" + " ---: |" * len(heads))
@@ -50,7 +51,7 @@ def main() -> None:
         with torch.device("meta"):
             model = build_model(config.model, vocabulary)
         counts = count_parameters(model)
-        memory = predict_memory(config, model, vocabulary, arguments.precision)
+        memory = predict_memory(config, model, vocabulary, arguments.device, arguments.precision)
         frozen = not model.embedding.weight.requires_grad
         epoch = sum(step_operations(config.model, vocabulary, tokens, frozen).values()) / 1e12
         teraflops += epoch

@@ -72,9 +72,10 @@ shapes = st.builds(
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_chunks() -> object:
-    """Chunks of five rows, so that small shapes cross chunk boundaries."""
+    """Chunks of five rows and softmaxes of fewer, so that small shapes cross their boundaries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss, "_CHUNK_ROWS", (5, 5))
+        patch.setattr(loss, "_SOFTMAX_ELEMENTS", 40)
         yield
 
 

@@ -47,7 +47,7 @@ BATCH = 16 * 256
 
 def test_memory_of_a_frozen_lstm_in_fp32(reference):
     """Experiment 1: the table takes room and nothing else; no gradient of it stands among the logits."""
-    found = predict_memory(reference["1"], of_shapes(reference["1"].model, V), V, "fp32")
+    found = predict_memory(reference["1"], of_shapes(reference["1"].model, V), V, "cuda", "fp32")
     assert found == {
         "model_parameters_mb": 34_107_392 * 4 / MIB,
         "model_gradients_mb": 3_019_520 * 4 / MIB,
@@ -59,7 +59,7 @@ def test_memory_of_a_frozen_lstm_in_fp32(reference):
 
 def test_memory_of_a_frozen_gpt_in_half_precision(reference):
     """Experiment 12 in fp16: weights' and the table's half-precision copies come in."""
-    found = predict_memory(reference["12"], of_shapes(reference["12"].model, V), V, "fp16")
+    found = predict_memory(reference["12"], of_shapes(reference["12"].model, V), V, "cuda", "fp16")
     a_block = 768 * (5 * 2 + 4 * 4) + 3072 * 2 * 2
     copies = (59_635_968 - V * 768) * 2
     assert found == {
@@ -68,6 +68,16 @@ def test_memory_of_a_frozen_gpt_in_half_precision(reference):
         "model_optimizer_mb": 28_351_488 * 8 / MIB,
         "model_activations_mb": (BATCH * (4 * a_block + 768 * 4) + copies) / MIB,
         "model_logits_mb": (512 * V * (4 + 2) + BATCH * 768 * 2 * 2 + V * 768 * 2) / MIB,
+    }
+
+
+def test_a_cpu_holds_weights_of_attention_and_few_rows_of_the_softmax(reference):
+    model = of_shapes(reference["12"].model, V)
+    on_cpu, on_cuda = (predict_memory(reference["12"], model, V, device, "bf16") for device in ("cpu", "cuda"))
+    more = {name: on_cpu[name] - on_cuda[name] for name in on_cpu if on_cpu[name] != on_cuda[name]}
+    assert more == {
+        "model_activations_mb": pytest.approx(4 * BATCH * 12 * 256 * 2 / MIB),
+        "model_logits_mb": pytest.approx((2**20 // V - 512) * V * 4 / MIB),
     }
 
 

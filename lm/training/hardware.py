@@ -15,6 +15,8 @@ import torch
 from lm.config.run import ComputeConfig
 from lm.errors import StudyError
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -72,16 +74,17 @@ def settle(config: ComputeConfig) -> Compute:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what a step frees for the next step.
+    """Have glibc keep what a step frees for the next step, up to a size.
 
     By its defaults it maps every large tensor afresh and the kernel zeroes it page by page: thousands of page faults a
-    step, 5 to 15 % of the time. Other C libraries have no ``mallopt``; there nothing is done.
+    step, 5 to 15 % of a small model's time. Tensors of a large one leave holes that the next step's do not fit into,
+    30 % of its memory, and their products take far longer than the kernel: those are mapped as before. Other C
+    libraries have no ``mallopt``; there nothing is done.
     """
-    mmap_threshold, trim_threshold, everything = -3, -1, 2**30
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)
-        library.mallopt(mmap_threshold, everything)
-        library.mallopt(trim_threshold, everything)
+        library.mallopt(_M_MMAP_THRESHOLD, 12 * 2**20)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 def _native_precision(device: torch.device) -> str:

@@ -11,7 +11,7 @@ ended 6 % from its fp32 perplexity. They are cured without another product:
   they are exact. A softmax does not see what is added to a whole row of logits, so the mean is taken off the table.
 - A target's gradient p − 1 rounds to −1 where p is small. What was lost is added in fp32, one table row a token.
 
-Shape suffixes: N rows (predicted tokens), C rows of a chunk, D width, V vocabulary.
+Shape suffixes: N rows (predicted tokens), C rows of a chunk, S rows of a softmax, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ from lm.corpus.windows import PADDING, Batch
 _CHUNK_ELEMENTS = 2**20
 _CHUNK_ROWS = (512, 4096)
 _GROUP_CHUNKS = 2
+_SOFTMAX_ELEMENTS = 2**20
 _CENTRED_ROWS = 4096
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """Rows of a chunk: enough for a fast matrix product, few enough for the fp32 buffer to stay in cache."""
+    """Rows of a chunk: enough for a fast matrix product."""
     low, high = _CHUNK_ROWS
     return max(low, min(high, _CHUNK_ELEMENTS // vocabulary))
+
+
+def softmax_rows(vocabulary: int, device: str) -> int:
+    """Rows of a chunk whose softmax is formed at once: on a CPU so few that its passes find them in the cache."""
+    rows = chunk_rows(vocabulary)
+    return rows if device == "cuda" else max(1, min(rows, _SOFTMAX_ELEMENTS // vocabulary))
 
 
 def group_rows(vocabulary: int) -> int:
@@ -63,6 +70,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         for_features, for_weight = wanted
         (N, D), V = features_ND.shape, weight_VD.shape[0]
         rows = min(chunk_rows(V), N)
+        at_once = min(softmax_rows(V, features_ND.device.type), N)
         group = min(group_rows(V), N) if for_weight else rows
         wide = torch.promote_types(dtype, torch.float32)
         rounded = dtype != wide
@@ -71,32 +79,31 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         weight = _centred(weight_VD, centre_D, dtype) if rounded else weight_VD.to(dtype)
         products = features.new_empty(group, V)
         # in fp32 and fp64 the softmax is formed in place, over the products
-        softmax = features.new_empty(rows, V, dtype=wide) if rounded else products
+        softmax = features.new_empty(at_once, V, dtype=wide) if rounded else products
         grad_features = features.new_empty(N, D, dtype=wide) if for_features else None
         grad_weight = None
         largest_N1, share_N1, target_logits_N1, lost_N1 = features.new_zeros(4, N, 1, dtype=wide)
 
         for start in range(0, N, rows):
-            place = start % group
-            these = slice(start, min(start + rows, N))
-            targets_C1, C = targets_N[these, None], min(rows, N - start)
+            place, C = start % group, min(rows, N - start)
             z_CV = products[place : place + C]
-            p_CV = softmax[:C] if rounded else z_CV
-            torch.mm(features[these], weight.T, out=z_CV)
-            if rounded:
-                p_CV.copy_(z_CV)
-            target_logits_N1[these] = p_CV.gather(1, targets_C1)
-            torch.amax(p_CV, 1, keepdim=True, out=largest_N1[these])
-            torch.softmax(p_CV, 1, out=p_CV)
-            torch.amax(p_CV, 1, keepdim=True, out=share_N1[these])
-            if not (for_features or for_weight):
-                continue
-            p_CV.scatter_add_(1, targets_C1, p_CV.new_full((C, 1), -1.0))
-            if rounded:
-                z_CV.copy_(p_CV)
-                lost_N1[these] = p_CV.gather(1, targets_C1) - z_CV.gather(1, targets_C1)
+            torch.mm(features[start : start + C], weight.T, out=z_CV)
+            for first in range(0, C, at_once):
+                these = slice(start + first, start + min(first + at_once, C))
+                z_SV, targets_S1 = z_CV[first : first + at_once], targets_N[these, None]
+                p_SV = softmax[: len(z_SV)].copy_(z_SV) if rounded else z_SV
+                target_logits_N1[these] = p_SV.gather(1, targets_S1)
+                torch.amax(p_SV, 1, keepdim=True, out=largest_N1[these])
+                torch.softmax(p_SV, 1, out=p_SV)
+                torch.amax(p_SV, 1, keepdim=True, out=share_N1[these])
+                if not (for_features or for_weight):
+                    continue
+                p_SV.scatter_add_(1, targets_S1, p_SV.new_full((len(z_SV), 1), -1.0))
+                if rounded:
+                    z_SV.copy_(p_SV)
+                    lost_N1[these] = p_SV.gather(1, targets_S1) - z_SV.gather(1, targets_S1)
             if for_features:
-                grad_features[these] = z_CV @ weight
+                grad_features[start : start + C] = z_CV @ weight
             if for_weight and (place + C == group or start + C == N):
                 part = products[: place + C].T @ features[start - place : start + C]
                 grad_weight = part.to(wide) if grad_weight is None else grad_weight.add_(part)

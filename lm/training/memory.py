@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from lm.config.run import RunConfig
-from lm.training.loss import chunk_rows, group_rows
+from lm.training.loss import chunk_rows, group_rows, softmax_rows
 
 _MIB = 2**20
 
@@ -102,7 +102,9 @@ def _peak_rss(process: psutil.Process) -> int:
     return process.memory_info().rss
 
 
-def predict_memory(config: RunConfig, model: nn.Module, vocabulary: int, precision: str) -> dict[str, float]:
+def predict_memory(
+    config: RunConfig, model: nn.Module, vocabulary: int, device: str, precision: str
+) -> dict[str, float]:
     """The bytes that a training step must hold, from shapes alone, in MiB by purpose.
 
     Parameters and gradients are fp32. Activations are what the backward pass reads again, plus the bf16 or fp16
@@ -126,12 +128,14 @@ def predict_memory(config: RunConfig, model: nn.Module, vocabulary: int, precisi
     else:
         # a block keeps its input, q, k, v, the mix, two norms' inputs and outputs (fp32), the inner layer before and
         # after its GELU, and a row of attention weights a head where the CPU's attention is two products
-        rows_of_weights = shapes.heads * shapes.context * half if precision == "bf16" else 0
+        rows_of_weights = shapes.heads * shapes.context * half if (device, precision) == ("cpu", "bf16") else 0
         a_block = shapes.width * (5 * half + 4 * 4) + shapes.mlp * 2 * half + rows_of_weights
         kept = tokens * (shapes.layers * a_block + shapes.width * 4)
     copies = (all_parameters - table) * half if half == 2 else 0
     product_rows = min(group_rows(vocabulary), tokens) if table_trained else rows
-    logits = vocabulary * (product_rows * half + (rows * 4 if half == 2 else 0))
+    logits = vocabulary * (
+        product_rows * half + (min(softmax_rows(vocabulary, device), tokens) * 4 if half == 2 else 0)
+    )
     logits += tokens * shapes.width * 2 * half + (table * half if half == 2 else 0)
     # the table's gradient, and the product that is added to it
     logits += table * (4 + half) if table_trained else 0

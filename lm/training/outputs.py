@@ -109,7 +109,9 @@ def _cost(trainer: Trainer, card: dict) -> dict:
         "tokens_per_second": _median([epoch.tokens_per_second for epoch in at.history]),
         "resumed": at.resumed,
         **trainer.meter.report(),
-        **predict_memory(trainer.config, trainer.model, card["vocabulary"], trainer.compute.precision),
+        **predict_memory(
+            trainer.config, trainer.model, card["vocabulary"], trainer.compute.device.type, trainer.compute.precision
+        ),
         **fingerprint(trainer.compute),
     }
 
