@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -43,7 +44,7 @@ SHAPES = {
 BATCH = 16
 
 
-def configuration(shape: dict, model: str, precision: str, threads: int) -> RunConfig:
+def configuration(shape: dict, model: str, precision: str, threads: int, compiled: bool = False) -> RunConfig:
     lstm = model == "lstm"
     return RunConfig(
         experiment="benchmark",
@@ -58,7 +59,7 @@ def configuration(shape: dict, model: str, precision: str, threads: int) -> RunC
         ),
         optimizer=OptimizerConfig(name="adam", lr=0.001),
         training=TrainingConfig(batch=BATCH, epochs=1, train_sample=1),
-        compute=ComputeConfig(device="cpu", precision=precision, threads=threads),
+        compute=ComputeConfig(device="cpu", precision=precision, threads=threads, compile=compiled),
     )
 
 
@@ -67,8 +68,8 @@ def random_windows(shape: dict, batches: int) -> Windows:
     return Windows(tokens.astype(np.uint16), shape["context"])
 
 
-def trainer_for(shape: dict, model: str, precision: str, threads: int, batches: int) -> Trainer:
-    config = configuration(shape, model, precision, threads)
+def trainer_for(shape: dict, model: str, precision: str, threads: int, batches: int, compiled: bool = False) -> Trainer:
+    config = configuration(shape, model, precision, threads, compiled)
     windows = random_windows(shape, batches)
     splits = {"train": windows, "validation": windows, "test": windows}
     nowhere = Path(tempfile.mkdtemp()) / "benchmark.pt"
@@ -100,6 +101,18 @@ def time_ours(shape: dict, model: str, threads: int, precision: str) -> dict:
     batch = trainer.splits["train"].batch(np.arange(BATCH))
     seconds = median_seconds(lambda: trainer._step(batch), shape["steps"])
     return {"seconds": seconds, "footprint": trainer.meter.report()["memory_footprint_mb"]}
+
+
+def time_compiled(shape: dict, model: str, threads: int, precision: str) -> dict:
+    """Through ``torch.compile``, with what its first step takes when nothing has been compiled before."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        trainer = trainer_for(shape, model, precision, threads, 1, compiled=True)
+        batch = trainer.splits["train"].batch(np.arange(BATCH))
+        started = time.perf_counter()
+        trainer._step(batch)
+        first = time.perf_counter() - started
+        return {"seconds": median_seconds(lambda: trainer._step(batch), shape["steps"]), "first": first}
 
 
 def time_plain(shape: dict, model: str, threads: int, _precision: str) -> dict:
@@ -176,6 +189,7 @@ CONTENDERS = {
     "plain": (time_plain, "fp32"),
     "ours": (time_ours, "auto"),
     "ours-fp32": (time_ours, "fp32"),
+    "ours-compiled": (time_compiled, "auto"),
     "loss": (time_loss, "auto"),
     "products": (time_products, "auto"),
     "products-fp32": (time_products, "fp32"),
@@ -221,6 +235,8 @@ def report(shape_name: str, model: str, rounds: int, threads: int) -> None:
         ("ours / plain, memory", f"{ratio('ours', 'plain', 'footprint'):.2f}"),
         ("plain / ours in fp32, time", f"{ratio('plain', 'ours-fp32', 'seconds'):.2f}"),
         ("ours in fp32 / plain, memory", f"{ratio('ours-fp32', 'plain', 'footprint'):.2f}"),
+        ("ours / ours compiled, time", f"{ratio('ours', 'ours-compiled', 'seconds'):.2f}"),
+        ("first step, compiled", f"{median('ours-compiled', 'first'):,.0f} s"),
         ("matrix products, native", f"{rate / 1e9:,.0f} GFLOP/s"),
         ("matrix products, fp32", f"{median('products-fp32', 'rate') / 1e9:,.0f} GFLOP/s"),
         ("projection and loss, of the native rate", f"{loss_share:.0%}"),
