@@ -18,6 +18,9 @@ from lm.training.hardware import settle
 from lm.training.loop import Interrupted, Trainer
 from lm.training.outputs import write_run
 
+_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory object", "STATUS_ALLOC_FAILED")
+"""What PyTorch, CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""
+
 
 @reported
 def main() -> None:
@@ -65,7 +68,7 @@ def main() -> None:
         print(f"{name}: stopped by {stopped}; saved {checkpoint}: `dvc repro` goes on from there", file=sys.stderr)
         raise SystemExit(128 + stopped.signal_number) from None
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise StudyError(f"{name}: out of memory; lower the scale's batch, context or width") from None
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lm.corpus.tokens import write_tokens
 from lm.training import checkpoints
@@ -175,6 +176,8 @@ def test_a_checkpoint_is_bound_to_all_code_that_a_run_depends_on(monkeypatch, co
         (OSError(28, "No space left on device", "run.pt"), ["no space left", "run.pt"]),
         (MemoryError(), ["out of memory", "lower", "batch"]),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), ["out of memory", "lower"]),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), ["out of memory", "lower"]),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `f`"), ["out of memory", "lower"]),
     ],
 )
 def test_no_room_is_one_line(monkeypatch, capsys, config, tokens, tmp_path, error, named):
@@ -192,11 +195,12 @@ def test_no_room_is_one_line(monkeypatch, capsys, config, tokens, tmp_path, erro
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_error_that_nobody_foresaw_is_not_hidden(monkeypatch, config, tokens, tmp_path):
+@pytest.mark.parametrize("message", ["a bug", "CUDA error: an illegal memory access was encountered"])
+def test_an_error_that_nobody_foresaw_is_not_hidden(monkeypatch, config, tokens, tmp_path, message):
     def fail(*_arguments):
-        raise RuntimeError("a bug")
+        raise RuntimeError(message)
 
     monkeypatch.setattr(Trainer, "_save", fail)
     monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(config, tokens, tmp_path)])
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(RuntimeError, match=message):
         main()
