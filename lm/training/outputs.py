@@ -16,7 +16,7 @@ from lm.models.build import FROZEN, count_parameters
 from lm.training.evaluation import mean_loss
 from lm.training.hardware import fingerprint
 from lm.training.loop import Trainer
-from lm.training.memory import predict_memory
+from lm.training.memory_model import predict_memory
 
 _LEARNED = ("epoch", "train_loss", "train_eval_loss", "validation_loss")
 _MEASURED = ("epoch", "train_seconds", "validation_seconds", "tokens_per_second")
