@@ -36,7 +36,10 @@ def _settings_of_torch_are_put_back() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run_config() -> Callable[..., RunConfig]:
-    """A resolved configuration of a model that trains in well under a second; keywords change it."""
+    """A resolved configuration of a model that trains in well under a second; keywords change it.
+
+    Those that are not named here are settings of its training.
+    """
 
     def make(
         model: str = "gpt",
@@ -45,19 +48,23 @@ def run_config() -> Callable[..., RunConfig]:
         layers: int = 1,
         lr: float = 1e-2,
         weight_decay: float = 0.0,
-        momentum: float = 0.0,
+        momentum: float = 0.9,
         batch: int = 4,
         epochs: int = 2,
         context: int = 8,
         precision: str = "fp32",
+        compiled: bool = False,
+        dropout: float = 0.0,
+        **training: object,
     ) -> RunConfig:
-        shapes = {"lstm_hidden": 12} if model == "lstm" else {"heads": 2, "mlp": 32}
+        sizes = {"lstm_hidden": 12} if model == "lstm" else {"heads": 2, "mlp": 32}
+        settings = {"momentum": momentum} if optimizer == "momentum" else {}
         return RunConfig(
             experiment="7",
-            model=ModelConfig(architecture=model, layers=layers, context=context, width=16, **shapes),
-            optimizer=OptimizerConfig(name=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum),
-            training=TrainingConfig(batch=batch, epochs=epochs, train_sample=6),
-            compute=ComputeConfig(device="cpu", precision=precision, threads=1),
+            model=ModelConfig(architecture=model, layers=layers, context=context, width=16, dropout=dropout, **sizes),
+            optimizer=OptimizerConfig(name=optimizer, lr=lr, weight_decay=weight_decay, **settings),
+            training=TrainingConfig(batch=batch, epochs=epochs, train_sample=6, **training),
+            compute=ComputeConfig(device="cpu", precision=precision, threads=1, compile=compiled),
         )
 
     return make

@@ -82,7 +82,8 @@ def settle(config: ComputeConfig) -> Compute:
     torch.set_num_threads(config.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # no tensor is read before it is written
+    # no tensor is read before it is written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     # sums of bf16 and fp16 products stay in fp32 however a library splits them
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -103,6 +104,12 @@ def _keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, 12 * 2**20)
         library.mallopt(_M_TRIM_THRESHOLD, 2**30)
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what has been freed and glibc keeps; elsewhere nothing is done."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _native_precision(device: torch.device) -> str:

@@ -23,7 +23,7 @@ from lm.training.callbacks import Callback
 from lm.training.clock import Spent, StepClock
 from lm.training.evaluation import mean_loss, to_device
 from lm.training.hardware import Compute
-from lm.training.loss import projected_cross_entropy
+from lm.training.loss import objective_and_nll
 from lm.training.optimizers import build_optimizer
 from lm.training.schedules import build_schedule
 from lm.training.stopping import Interrupted, Stop
@@ -138,15 +138,13 @@ class Trainer:
                     if self.position.diverged_step is not None:
                         for each in callbacks:
                             each.diverged(self)
-                        return
+                        break
             finally:
                 for each in callbacks:
                     each.run_ended(self)
 
     def _train_epoch(self) -> None:
         at = self.position
-        if at.diverged_step is not None:
-            return
         for each in self.callbacks:
             each.epoch_started(self)
         self.clock.restart(at.spent)
@@ -155,10 +153,10 @@ class Trainer:
             self._unread.append(self._step(batch))
             self._interval_tokens += batch.predicted
             at.step += 1
-            if at.step % _INTERVAL == 0 or at.step == self.steps_an_epoch or self.stop.asked():
+            if self.stop.asked() or at.step % _INTERVAL == 0 or at.step == self.steps_an_epoch:
                 self._end_interval()
-                if at.diverged_step is not None:
-                    return
+            if at.diverged_step is not None:
+                return
 
     def _batches(self) -> Iterator[Batch]:
         """What is left of the epoch; the order is a function of seed and epoch alone."""
@@ -175,15 +173,17 @@ class Trainer:
         forward = self.compiled if self.compiled is not None and whole else self.model
         with self.compute.autocast():
             features = forward(batch.inputs_BT)
-        nll = projected_cross_entropy(features, self.model.embedding.weight, batch, self.compute.dtype)
-        self.scaler.scale(nll / batch.predicted).backward()
+        objective, nll = objective_and_nll(
+            features, self.model.embedding.weight, batch, self.compute.dtype, training.label_smoothing
+        )
+        self.scaler.scale(objective / batch.predicted).backward()
         if training.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return nll.detach()
+        return nll
 
     def _set_learning_rate(self) -> None:
         factor = self.schedule.factor(self.position.epoch * self.steps_an_epoch + self.position.step)
@@ -212,7 +212,7 @@ class Trainer:
         self.clock.go_on()
 
     def _score_epoch(self) -> None:
-        at, splits, config = self.position, self.job.splits, self.job.config.training
+        at, splits = self.position, self.job.splits
         for each in self.callbacks:
             each.scoring_started(self)
         clock = StepClock(self.compute.synchronize)
@@ -245,8 +245,7 @@ class Trainer:
         self.schedule.epoch_ended(validation_loss)
         for each in self.callbacks:
             each.epoch_ended(self)
-        if at.epoch < config.epochs:
-            self._stop_if_asked()
+        self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         if self.stop.signal is not None:

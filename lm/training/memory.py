@@ -11,11 +11,17 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import psutil
 import pynvml
 import torch
+
+from lm.training.callbacks import Callback
+from lm.training.hardware import return_freed_memory
+
+if TYPE_CHECKING:
+    from lm.training.loop import Trainer
 
 _MIB = 2**20
 _SAMPLE_SECONDS = 0.01
@@ -110,7 +116,7 @@ class _CudaPeak:
         pass
 
 
-class MemoryMeter:
+class MemoryMeter(Callback):
     """Measures memory while a run goes on.
 
     Make it before the model, and before that let PyTorch load what it loads on first use: the level then is the
@@ -131,6 +137,25 @@ class MemoryMeter:
         self._reserved = 0
         self._nvml = _nvml_handle(device) if device.type == "cuda" else None
 
+    def epoch_started(self, trainer: Trainer) -> None:
+        if trainer.position.step == 0:
+            self.sample_nvml()
+        self.enter("training")
+
+    def interval_ended(self, _trainer: Trainer) -> None:
+        self.sample()
+
+    def scoring_started(self, _trainer: Trainer) -> None:
+        self.enter("scoring")
+
+    def scoring_ended(self, _trainer: Trainer) -> None:
+        self.sample_nvml()
+        self.enter("other")
+
+    def epoch_ended(self, trainer: Trainer) -> None:
+        if self.device.type == "cpu" and trainer.best_weights is not None:
+            self.set_aside = sum(tensor.nbytes for tensor in trainer.best_weights.values())
+
     def enter(self, phase: Phase) -> None:
         """From now on memory is that of ``phase``; one that comes again goes on."""
         highest = self._peak.highest()
@@ -138,6 +163,8 @@ class MemoryMeter:
         self._above[self._phase] = max(highest - self.set_aside - self.baseline, self._above.get(self._phase, 0))
         if self.device.type == "cuda":
             self._reserved = max(self._reserved, torch.cuda.max_memory_reserved(self.device))
+        if self.device.type == "cpu":
+            return_freed_memory()  # what scoring freed and malloc keeps would else count as the next step's
         self._peak.reset()
         self._phase = phase
 

@@ -30,30 +30,6 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
-class Stop:
-    """Whether a run is to stop, and by which signal."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-    def ask(self, number: int, _frame: FrameType | None = None) -> None:
-        """A handler of signals: note the number; who trains looks between two steps."""
-        self.signal = number
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 (what schedulers send before they preempt) as requests."""
-        before = {number: signal.signal(number, self.ask) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 class Parent:
     """The process that a run was started by. Make it first of all, while that one surely lives."""
 
@@ -87,3 +63,31 @@ class Parent:
             return psutil.Process(self._parent).ppid() != self._grandparent
         except psutil.Error:
             return False
+
+
+class Stop:
+    """Whether a run is to stop: by which signal, or since its ``parent`` has ended, which counts as SIGTERM."""
+
+    def __init__(self, parent: Parent | None = None) -> None:
+        self.signal: int | None = None
+        self._parent = parent
+
+    def asked(self) -> bool:
+        """To be looked at between two steps."""
+        if self.signal is None and self._parent is not None and self._parent.ended():
+            self.signal = signal.SIGTERM
+        return self.signal is not None
+
+    def ask(self, number: int, _frame: FrameType | None = None) -> None:
+        """A handler of signals: only note the number."""
+        self.signal = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 (what schedulers send before they preempt) as requests."""
+        before = {number: signal.signal(number, self.ask) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
