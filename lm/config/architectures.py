@@ -43,3 +43,8 @@ ARCHITECTURES: dict[str, Architecture] = {
 def all_sizes() -> tuple[str, ...]:
     """Every size that any architecture takes, each once."""
     return tuple(dict.fromkeys(size for each in ARCHITECTURES.values() for size in each.sizes))
+
+
+def some_settings() -> tuple[str, ...]:
+    """Every setting of ``training:`` that only some architectures have."""
+    return tuple(dict.fromkeys(setting for each in ARCHITECTURES.values() for setting in each.settings))

@@ -6,23 +6,14 @@ their default are left out of the file: a setting that comes later, at its defau
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lm.config.architectures import ARCHITECTURES, all_sizes
 from lm.config.optimizers import OPTIMIZERS, all_keys
+from lm.config.strict import Strict, explain, misplaced, unknown
 from lm.errors import StudyError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -44,39 +35,6 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PartBelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
 Clip = Annotated[float, Field(gt=0.0)]
 Patience = Annotated[int, Field(gt=0)]
-
-
-class Strict(BaseModel):
-    """Unknown keys, coerced types and non-finite numbers are errors: a typo must never pass for a setting."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @classmethod
-    def known_keys(cls) -> tuple[str, ...]:
-        """What may stand in such a mapping: the fields, and in some classes what a registry names."""
-        return tuple(cls.model_fields)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_unknown_keys(cls, content: Any) -> Any:
-        known = cls.known_keys()
-        for key in content if isinstance(content, dict) else ():
-            if isinstance(key, str) and key not in known:
-                # a misspelled key is also a missing one: the misspelling is what helps, so it comes first
-                raise unknown(key, known, f"unknown key (value {content[key]!r})")
-        return content
-
-
-def unknown(key: str | None, known: Iterable[str], what: str) -> PydanticCustomError:
-    """The error for a key, or (``key`` None) for a value, that is none of ``known``."""
-    return PydanticCustomError("unknown", "{what}", {"key": key, "known": list(known), "what": what})
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'gpt'? allowed: lstm, gpt``; the question only where something is close."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return (f"did you mean '{close[0]}'? " if close else "") + f"allowed: {', '.join(known)}"
 
 
 class ModelConfig(Strict):
@@ -115,25 +73,25 @@ class ModelConfig(Strict):
         entry = ARCHITECTURES[self.architecture]
         for size in self.sizes:
             if size not in entry.sizes:
-                raise _misplaced(size, f"{self.architecture} has none; its sizes are: {', '.join(entry.sizes)}")
+                raise misplaced(size, f"{self.architecture} has none; its sizes are: {', '.join(entry.sizes)}")
         for size in entry.sizes:
             if size not in self.sizes:
-                raise _misplaced(size, f"missing; {self.architecture} takes it")
+                raise misplaced(size, f"missing; {self.architecture} takes it")
         check_divisors(self.width, {size: self.sizes[size] for size in entry.divide_width})
         if self.norm != "post" and "norm" not in entry.settings:
-            raise _misplaced("norm", f"{self.architecture} has none to place")
+            raise misplaced("norm", f"{self.architecture} has none to place")
         return self
 
 
 def known_architecture(name: str) -> str:
     if name not in ARCHITECTURES:
-        raise unknown(None, ARCHITECTURES, f"unknown architecture '{name}'")
+        raise unknown(None, name, ARCHITECTURES, f"unknown architecture '{name}'")
     return name
 
 
 def known_optimizer(name: str) -> str:
     if name not in OPTIMIZERS:
-        raise unknown(None, OPTIMIZERS, f"unknown optimizer '{name}'")
+        raise unknown(None, name, OPTIMIZERS, f"unknown optimizer '{name}'")
     return name
 
 
@@ -142,10 +100,6 @@ def check_divisors(width: int, sizes: dict[str, int]) -> None:
     for name, size in sizes.items():
         if width % size:
             raise ValueError(f"width {width} is not divisible by {name} {size}")
-
-
-def _misplaced(key: str, what: str) -> PydanticCustomError:
-    return PydanticCustomError("misplaced", "{what}", {"key": key, "what": what})
 
 
 class OptimizerConfig(Strict):
@@ -188,13 +142,13 @@ class OptimizerConfig(Strict):
         takes, given = OPTIMIZERS[self.name].takes, self.__pydantic_extra__
         for key, value in given.items():
             if key not in takes:
-                raise _misplaced(key, f"{self.name} takes none; it takes: {', '.join(['lr', *takes])}")
+                raise misplaced(key, f"{self.name} takes none; it takes: {', '.join(['lr', *takes])}")
             refused = takes[key].refuses(value)
             if refused:
-                raise _misplaced(key, f"{value!r}: input {refused}")
+                raise misplaced(key, f"{value!r}: input {refused}")
         for key, number in takes.items():
             if number.default is None and key not in given:
-                raise _misplaced(key, f"missing; {self.name} takes it and it has no default")
+                raise misplaced(key, f"missing; {self.name} takes it and it has no default")
         for key in [key for key, value in given.items() if value == takes[key].default]:
             del given[key]
         return self
@@ -247,31 +201,3 @@ class RunConfig(Strict):
             raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
         except ValidationError as error:
             raise StudyError(f"{path}: not a run configuration ({explain(error)})") from None
-
-
-def explain(error: ValidationError, *, names: Iterable[str] = ()) -> str:
-    """The first of pydantic's errors as a line: the key, the value, what is allowed.
-
-    ``names`` are put before the key.
-    """
-    problem = error.errors()[0]
-    context, value = problem.get("ctx", {}), problem.get("input")
-    location = [*names, *(str(part) for part in problem["loc"] if part != "[key]")]
-    if problem["type"] in ("unknown", "misplaced") and context["key"] is not None:
-        location.append(context["key"])
-    key = ".".join(location) or "the file"
-    if problem["type"] == "unknown":
-        word = context["key"] if context["what"].startswith("unknown key") else str(value)
-        return f"{key}: {context['what']}; {did_you_mean(word, context['known'])}"
-    if problem["type"] == "misplaced":
-        return f"{key}: {context['what']}"
-    if problem["type"] == "missing":
-        return f"{key}: missing; it has no default"
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(value, dict) else f"{_short(value)}: "
-    return f"{key}: {shown}{message[0].lower()}{message[1:]}"
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}…"
