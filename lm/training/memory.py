@@ -129,17 +129,19 @@ class MemoryMeter(Callback):
         self.baseline = self._peak.level()
         self.samples: list[int] = []
         self.nvml_samples: list[int] = []
-        self.set_aside = 0
-        """Bytes of the device's memory that are kept for the end, as the best weights are: no step needs them."""
         self._highest: dict[Phase, int] = {}
         self._above: dict[Phase, int] = {}
         self._phase: Phase = "other"
+        self._left_at: int | None = None
+        self._of_others = 0
         self._reserved = 0
         self._nvml = _nvml_handle(device) if device.type == "cuda" else None
 
     def epoch_started(self, trainer: Trainer) -> None:
         if trainer.position.step == 0:
             self.sample_nvml()
+        if self._left_at is None and trainer.best_weights is not None:  # they came with a checkpoint
+            self._of_others = sum(each.nbytes for each in trainer.best_weights.values() if each.device == self.device)
         self.enter("training")
 
     def interval_ended(self, _trainer: Trainer) -> None:
@@ -152,20 +154,25 @@ class MemoryMeter(Callback):
         self.sample_nvml()
         self.enter("other")
 
-    def epoch_ended(self, trainer: Trainer) -> None:
-        if self.device.type == "cpu" and trainer.best_weights is not None:
-            self.set_aside = sum(tensor.nbytes for tensor in trainer.best_weights.values())
-
     def enter(self, phase: Phase) -> None:
-        """From now on memory is that of ``phase``; one that comes again goes on."""
+        """From now on memory is that of ``phase``; one that comes again goes on.
+
+        What the other phases left behind between two stretches of training, such as copies of the best weights and
+        kernels for the shapes that are scored, is no training step's.
+        """
         highest = self._peak.highest()
+        others = self._of_others if self._phase == "training" else 0
         self._highest[self._phase] = max(highest, self._highest.get(self._phase, 0))
-        self._above[self._phase] = max(highest - self.set_aside - self.baseline, self._above.get(self._phase, 0))
+        self._above[self._phase] = max(highest - others - self.baseline, self._above.get(self._phase, 0))
         if self.device.type == "cuda":
             self._reserved = max(self._reserved, torch.cuda.max_memory_reserved(self.device))
-        if self.device.type == "cpu":
-            return_freed_memory()  # what scoring freed and malloc keeps would else count as the next step's
+        else:
+            return_freed_memory()  # it would count as the next phase's
         self._peak.reset()
+        if self._phase == "training" != phase:
+            self._left_at = self._peak.level()
+        elif phase == "training" != self._phase and self._left_at is not None:
+            self._of_others += max(0, self._peak.level() - self._left_at)
         self._phase = phase
 
     def sample(self) -> None:
