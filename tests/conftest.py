@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,16 @@ from lm.corpus.tokens import write_tokens
 from lm.corpus.windows import Windows
 
 VOCABULARY = 50
+
+
+def write_documents(folder: Path, size: int = 40) -> None:
+    """Documents of so many tokens each, for tokens that came without."""
+    card = json.loads((folder / "card.json").read_text())
+    for split, counts in card["splits"].items():
+        path = folder / f"{split}_documents.npy"
+        np.save(path, np.arange(0, len(np.load(folder / f"{split}.npy")), size, dtype=np.int64))
+        counts["documents_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -93,6 +105,7 @@ def token_folder(token_arrays, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
     texts = {split: [f"{split} text of five words"] for split in token_arrays}
     write_tokens(token_arrays, texts, VOCABULARY, folder, {"source": "toy", "version": "1", "license": "none"})
+    write_documents(folder)
     return folder
 
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lm.corpus.windows import Batch, Windows
-from lm.models.gpt import GPT
-from lm.models.lstm import LSTM
+from lm.models.language_model import LanguageModel
 from lm.training.hardware import Compute
 from lm.training.loss import token_losses
 
@@ -26,7 +25,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(inputs_BT, targets_BT, batch.predicted)
 
 
-def mean_loss(model: GPT | LSTM, windows: Windows, indices: NDArray[np.int64], compute: Compute) -> float:
+def mean_loss(model: LanguageModel, windows: Windows, indices: NDArray[np.int64], compute: Compute) -> float:
     """Nats a predicted token over the windows at ``indices``, in evaluation mode."""
     total = torch.zeros((), dtype=torch.float64, device=compute.device)
     predicted = 0
@@ -36,7 +35,7 @@ def mean_loss(model: GPT | LSTM, windows: Windows, indices: NDArray[np.int64], c
     return total.item() / predicted
 
 
-def losses(model: GPT | LSTM, windows: Windows, compute: Compute) -> tuple[float, NDArray[np.float32]]:
+def losses(model: LanguageModel, windows: Windows, compute: Compute) -> tuple[float, NDArray[np.float32]]:
     """The same over all windows, and the nats of each predicted token in order, (predicted,)."""
     parts = [
         (nll_N.sum(dtype=torch.float64), nll_N.cpu()) for nll_N in _losses(model, windows, windows.indices, compute)
@@ -48,7 +47,7 @@ def losses(model: GPT | LSTM, windows: Windows, compute: Compute) -> tuple[float
     return total.item() / len(nll_N), nll_N.numpy()
 
 
-def _losses(model: GPT | LSTM, windows: Windows, indices: NDArray[np.int64], compute: Compute) -> Iterator[Tensor]:
+def _losses(model: LanguageModel, windows: Windows, indices: NDArray[np.int64], compute: Compute) -> Iterator[Tensor]:
     """Nats of each predicted token, a batch at a time, in evaluation mode."""
     at_once = max(1, _TOKENS_AT_ONCE // windows.context)
     model.eval()

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from lm.errors import StudyError
-from lm.models.build import FROZEN, count_parameters
-from lm.operations import step_operations
+from lm.models.build import FROZEN, count_parameters, step_operations
 from lm.training import documents, finished
 from lm.training.evaluation import losses
 from lm.training.hardware import fingerprint
