@@ -21,7 +21,7 @@ from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
 from lm.errors import StudyError
 from lm.models.build import build_model
 from lm.training import documents, hardware, history, outputs
-from lm.training.evaluation import losses, mean_loss
+from lm.training.evaluation import mean_loss, token_nll
 from lm.training.hardware import native_bf16_cpu, settle
 from lm.training.history import HistoryFile
 from lm.training.loop import Job, Trainer
