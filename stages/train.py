@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 import lm
 from lm.config.run import RunConfig
@@ -13,69 +21,151 @@ from lm.corpus.documents import SPLITS
 from lm.corpus.windows import open_windows, read_card
 from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError, reported
-from lm.training import checkpoints
-from lm.training.hardware import settle
-from lm.training.loop import Interrupted, Trainer
-from lm.training.outputs import write_run
+from lm.training import checkpoints, finished
+from lm.training.documents import open_starts
+from lm.training.first_use import first_use
+from lm.training.hardware import kind_of_machine, settle
+from lm.training.history import HistoryFile
+from lm.training.lock import one_trainer
+from lm.training.loop import Job, Trainer
+from lm.training.memory import MemoryMeter
+from lm.training.outputs import files_of_a_run, put_back_run, runs_side_by_side, write_run
+from lm.training.progress import Progress
+from lm.training.saver import Saver
+from lm.training.stopping import Interrupted, Parent, Stop
 
+_CODE = (
+    "config/architectures.py",
+    "config/optimizers.py",
+    "config/run.py",
+    "corpus",
+    "embeddings",
+    "models",
+    "training",
+)
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory object", "STATUS_ALLOC_FAILED")
-"""What PyTorch, CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""
+"""What CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run and the places of its files."""
+
+    name: str
+    job: Job
+    card: dict[str, Any]
+    test_starts: NDArray[np.int64]
+    belongs_to: str
+    out: Path
+    checkpoint: Path
+    checkpoint_seconds: float
+    finished: Path | None
+    weights: bool
 
 
 @reported
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__)
-    parser.add_argument(
-        "--config", type=Path, required=True, help="a resolved configuration, configs/<experiment>.json"
-    )
-    parser.add_argument("--seed", type=int, required=True, help="seed of initialization and data order")
-    parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
-    parser.add_argument(
-        "--embeddings", type=Path, default=Path("data/embeddings"), help="pretrained ones (default: %(default)s)"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/<experiment>-<seed>")
-    parser.add_argument(
-        "--checkpoints", type=Path, default=Path(".checkpoints"), help="folder of checkpoints (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--checkpoint-seconds", type=float, default=180.0, help="between checkpoints inside an epoch (%(default)s)"
-    )
-    arguments = parser.parse_args()
+    parent = Parent()
+    run = _open_run(_parse())
+    try:
+        with one_trainer(run.checkpoint.with_suffix(".lock")):
+            if run.finished and put_back_run(run.finished, run.belongs_to, run.out, weights=run.weights):
+                _say(f"{run.name}: trained before on this machine; its files are put back (--no-reuse trains anew)")
+            else:
+                _train(run, Stop(parent))
+    except Interrupted as stopped:
+        _say(f"{run.name}: stopped by {stopped}; saved {run.checkpoint}: `dvc repro` goes on from there")
+        raise SystemExit(128 + stopped.signal_number) from None
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in _NO_MEMORY):
+            raise
+        raise StudyError(f"{run.name}: out of memory; lower the scale's batch, context or width") from None
+    except OSError as error:
+        raise StudyError(f"{run.name}: {_what_failed(error, run.checkpoint)}") from None
 
+
+def _train(run: Run, stop: Stop) -> None:
+    first_use(run.job.config, run.job.compute)
+    meter = MemoryMeter(run.job.compute.device)
+    trainer = Trainer(run.job, stop)
+    saver = Saver(path=run.checkpoint, belongs_to=run.belongs_to, every_seconds=run.checkpoint_seconds, meter=meter)
+    message = saver.restore(trainer)
+    trainer.run([meter, HistoryFile(run.out), Progress(run.name, message), saver])
+    write_run(trainer, meter, run.card, run.test_starts, run.out, weights=run.weights)
+    if run.finished:
+        finished.keep(run.finished, run.belongs_to, run.out, files_of_a_run(weights=run.weights))
+    checkpoints.remove(run.checkpoint)
+
+
+def _open_run(arguments: argparse.Namespace) -> Run:
+    """Everything that the command line names, read and checked before anything is trained."""
+    runs_side_by_side()
     config = RunConfig.read(arguments.config)
     card = read_card(arguments.tokens)
     splits = {split: open_windows(arguments.tokens, split, config.model.context, card) for split in SPLITS}
     pretrained = open_embeddings(arguments.embeddings, config.model, card["vocabulary"])
     compute = settle(config.compute)
     name = f"{config.experiment}-{arguments.seed}"
-    rooms = ("corpus", "embeddings", "models", "training")
     belongs_to = checkpoints.fingerprint(
-        config.model_dump_json().encode(),
+        config.to_json().encode(),
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
         pretrained.sha256.encode() if pretrained else b"",
-        checkpoints.code_of(*(Path(lm.__file__).parent / room for room in rooms)),
+        checkpoints.code_of(*(Path(lm.__file__).parent / place for place in _CODE)),
+        kind_of_machine(compute.device).encode(),
     )
-    checkpoint = arguments.checkpoints / f"{name}.pt"
-    try:
-        trainer = Trainer(
-            config, arguments.seed, splits, card["vocabulary"], compute, checkpoint, belongs_to,
-            arguments.checkpoint_seconds, pretrained,
-        )  # fmt: skip
-        trainer.run(name)
-        write_run(trainer, card, arguments.out)
-    except Interrupted as stopped:
-        print(f"{name}: stopped by {stopped}; saved {checkpoint}: `dvc repro` goes on from there", file=sys.stderr)
-        raise SystemExit(128 + stopped.signal_number) from None
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
-            raise
-        raise StudyError(f"{name}: out of memory; lower the scale's batch, context or width") from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StudyError(f"{name}: no space left on the disk for {error.filename or checkpoint}; free some") from None
-    checkpoints.remove(checkpoint)
+    return Run(
+        name=name,
+        job=Job(
+            config=config,
+            seed=arguments.seed,
+            splits=splits,
+            vocabulary=card["vocabulary"],
+            compute=compute,
+            pretrained=pretrained,
+        ),
+        card=card,
+        test_starts=open_starts(arguments.tokens, "test", card),
+        belongs_to=belongs_to,
+        out=arguments.out,
+        checkpoint=arguments.checkpoints / f"{name}.pt",
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        finished=arguments.checkpoints / "finished" if arguments.reuse else None,
+        weights=arguments.weights,
+    )
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__)
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="a resolved configuration, configs/<experiment>.json")
+    add("--seed", type=int, required=True, help="seed of initialization and data order")
+    add("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
+    add("--embeddings", type=Path, default=Path("data/embeddings"), help="pretrained ones (default: %(default)s)")
+    add("--out", type=Path, required=True, help="folder of the run, runs/<experiment>-<seed>")
+    add("--checkpoints", type=Path, default=Path(".checkpoints"), help="folder of checkpoints (default: %(default)s)")
+    add("--checkpoint-seconds", type=float, default=180.0, help="between checkpoints inside an epoch (%(default)s)")
+    add("--without-weights", dest="weights", action="store_false", help="do not write model.safetensors")
+    add(
+        "--no-reuse",
+        dest="reuse",
+        action="store_false",
+        default="STUDY_NO_REUSE" not in os.environ,
+        help="train even what this machine has trained before (or set STUDY_NO_REUSE)",
+    )
+    return parser.parse_args()
+
+
+def _what_failed(error: OSError, checkpoint: Path) -> str:
+    place = error.filename or checkpoint
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk for {place}; free some"
+    return f"{place}: {error.strerror or error}"
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody may be there to read
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,16 @@ from lm.corpus.tokens import write_tokens
 from lm.corpus.windows import Windows
 
 VOCABULARY = 50
+
+
+def write_documents(folder: Path, size: int = 40) -> None:
+    """Documents of so many tokens each, for tokens that came without."""
+    card = json.loads((folder / "card.json").read_text())
+    for split, counts in card["splits"].items():
+        path = folder / f"{split}_documents.npy"
+        np.save(path, np.arange(0, len(np.load(folder / f"{split}.npy")), size, dtype=np.int64))
+        counts["documents_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,7 +48,10 @@ def _settings_of_torch_are_put_back() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run_config() -> Callable[..., RunConfig]:
-    """A resolved configuration of a model that trains in well under a second; keywords change it."""
+    """A resolved configuration of a model that trains in well under a second; keywords change it.
+
+    Those that are not named here are settings of its training.
+    """
 
     def make(
         model: str = "gpt",
@@ -45,19 +60,23 @@ def run_config() -> Callable[..., RunConfig]:
         layers: int = 1,
         lr: float = 1e-2,
         weight_decay: float = 0.0,
-        momentum: float = 0.0,
+        momentum: float = 0.9,
         batch: int = 4,
         epochs: int = 2,
         context: int = 8,
         precision: str = "fp32",
+        compiled: bool = False,
+        dropout: float = 0.0,
+        **training: object,
     ) -> RunConfig:
-        shapes = {"lstm_hidden": 12} if model == "lstm" else {"heads": 2, "mlp": 32}
+        sizes = {"lstm_hidden": 12} if model == "lstm" else {"heads": 2, "mlp": 32}
+        settings = {"momentum": momentum} if optimizer == "momentum" else {}
         return RunConfig(
             experiment="7",
-            model=ModelConfig(architecture=model, layers=layers, context=context, width=16, **shapes),
-            optimizer=OptimizerConfig(name=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum),
-            training=TrainingConfig(batch=batch, epochs=epochs, train_sample=6),
-            compute=ComputeConfig(device="cpu", precision=precision, threads=1),
+            model=ModelConfig(architecture=model, layers=layers, context=context, width=16, dropout=dropout, **sizes),
+            optimizer=OptimizerConfig(name=optimizer, lr=lr, weight_decay=weight_decay, **settings),
+            training=TrainingConfig(batch=batch, epochs=epochs, train_sample=6, **training),
+            compute=ComputeConfig(device="cpu", precision=precision, threads=1, compile=compiled),
         )
 
     return make
@@ -86,6 +105,7 @@ def token_folder(token_arrays, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
     texts = {split: [f"{split} text of five words"] for split in token_arrays}
     write_tokens(token_arrays, texts, VOCABULARY, folder, {"source": "toy", "version": "1", "license": "none"})
+    write_documents(folder)
     return folder
 
 

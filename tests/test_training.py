@@ -8,6 +8,9 @@ import math
 import os
 import shutil
 import signal
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,38 +20,68 @@ from safetensors.torch import load
 from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
 from lm.errors import StudyError
 from lm.models.build import build_model
-from lm.training import hardware, outputs
-from lm.training.evaluation import mean_loss
-from lm.training.hardware import settle
-from lm.training.loop import Interrupted, Trainer
+from lm.training import documents, hardware, history, outputs
+from lm.training.evaluation import mean_loss, token_nll
+from lm.training.hardware import native_bf16_cpu, settle
+from lm.training.history import HistoryFile
+from lm.training.loop import Job, Trainer
+from lm.training.loss import token_losses
+from lm.training.memory import MemoryMeter
 from lm.training.optimizers import build_optimizer
 from lm.training.outputs import write_run
+from lm.training.progress import Progress
+from lm.training.saver import Saver
+from lm.training.stopping import Interrupted
 
 VOCABULARY = 50
-LEARNED = ("model.safetensors", "history.csv", "metrics.json")
+LEARNED = ("model.safetensors", "history.csv", "metrics.json", "test_documents.csv")
 FILES = {*LEARNED, "timing.csv", "cost.json"}
+REMEDIES = {"dropout": 0.2, "schedule": "plateau", "patience": 2, "clip": 0.5, "warmup": 0.1, "label_smoothing": 0.1}
+
+needs_bf16 = pytest.mark.skipif(not native_bf16_cpu(), reason="this processor has no bf16")
+PRECISIONS = ["fp32", pytest.param("bf16", marks=needs_bf16)]
+
+
+@dataclass
+class Prepared:
+    """A trainer with what looks on, as the stage puts them together."""
+
+    trainer: Trainer
+    meter: MemoryMeter
+    saver: Saver
+    folder: Path
+    name: str
+
+    def run(self) -> None:
+        message = self.saver.restore(self.trainer)
+        self.trainer.run([self.meter, HistoryFile(self.folder), Progress(self.name, message), self.saver])
 
 
 @pytest.fixture
 def train(tmp_path, token_folder):
-    """Make a trainer; ``done`` of it trains to the end and writes the run."""
+    """Make a trainer of the run ``name``; ``done`` of it trains to the end and writes the run."""
 
-    def make(config, seed=42, *, checkpoint="run.pt", belongs_to="this", checkpoint_seconds=1e9) -> Trainer:
+    def make(config, name="run", *, seed=42, checkpoint=None, belongs_to="this", every_seconds=1e9) -> Prepared:
         card = read_card(token_folder)
-        splits = {name: open_windows(token_folder, name, config.model.context, card) for name in card["splits"]}
+        splits = {split: open_windows(token_folder, split, config.model.context, card) for split in card["splits"]}
         compute = settle(config.compute)
-        path = tmp_path / "checkpoints" / checkpoint
-        return Trainer(config, seed, splits, VOCABULARY, compute, path, belongs_to, checkpoint_seconds)
+        meter = MemoryMeter(compute.device)
+        trainer = Trainer(Job(config=config, seed=seed, splits=splits, vocabulary=VOCABULARY, compute=compute))
+        path = checkpoint or tmp_path / "checkpoints" / f"{name}.pt"
+        saver = Saver(path=path, belongs_to=belongs_to, every_seconds=every_seconds, meter=meter)
+        return Prepared(trainer, meter, saver, tmp_path / "runs" / name, name)
 
     return make
 
 
 @pytest.fixture
-def done(tmp_path, token_folder):
-    def finish(trainer: Trainer, name: str) -> dict[str, bytes]:
-        trainer.run(name)
-        write_run(trainer, read_card(token_folder), tmp_path / "runs" / name)
-        return {path.name: path.read_bytes() for path in (tmp_path / "runs" / name).iterdir()}
+def done(token_folder):
+    def finish(prepared: Prepared) -> dict[str, bytes]:
+        prepared.run()
+        card = read_card(token_folder)
+        starts = documents.open_starts(token_folder, "test", card)
+        write_run(prepared.trainer, prepared.meter, card, starts, prepared.folder)
+        return {path.name: path.read_bytes() for path in prepared.folder.iterdir()}
 
     return finish
 
@@ -57,14 +90,16 @@ def learned(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: files[name] for name in LEARNED}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("settings", [{}, REMEDIES], ids=["default", "remedies"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
-def test_the_same_bits_twice(run_config, train, done, model, precision):
-    config = run_config(model, precision=precision)
-    first = done(train(config, checkpoint="a.pt"), "a")
-    torch.rand(7)  # whatever happened before in this process
-    second = done(train(config, checkpoint="b.pt"), "b")
-    other = done(train(config, seed=43, checkpoint="c.pt"), "c")
+def test_the_same_bits_twice(run_config, train, done, model, precision, settings):
+    config = run_config(model, precision=precision, layers=2, **settings)
+    first = done(train(config, "a"))
+    prepared = train(config, "b")
+    torch.rand(7)  # whatever happens before in this process
+    second = done(prepared)
+    other = done(train(config, "c", seed=43))
     assert set(first) == FILES
     assert learned(first) == learned(second)
     assert all(first[name] != other[name] for name in LEARNED)
@@ -84,62 +119,66 @@ def stop_at(trainer: Trainer, step: int, number: signal.Signals) -> None:
     trainer._step = step_and_signal
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
+@pytest.mark.parametrize(
+    ("model", "optimizer", "settings"),
+    [("gpt", "adam", {}), ("gpt", "momentum", {}), ("gpt", "adam", REMEDIES), ("lstm", "momentum", REMEDIES)],
+    ids=["adam", "momentum", "gpt with remedies", "lstm with remedies"],
+)
 @pytest.mark.parametrize(
     ("step", "number"),
-    [(1, signal.SIGTERM), (13, signal.SIGINT), (32, signal.SIGTERM), (33, signal.SIGTERM), (64, signal.SIGTERM)],
+    [(1, signal.SIGTERM), (13, signal.SIGINT), (32, signal.SIGUSR1), (33, signal.SIGUSR2), (64, signal.SIGTERM)],
 )
-def test_a_stopped_run_ends_with_the_same_bits(run_config, train, done, capsys, optimizer, step, number):
+def test_a_stopped_run_ends_with_the_same_bits(
+    run_config, train, done, capsys, model, optimizer, settings, step, number
+):
     """In the first step, inside an epoch, in an epoch's last step, in the next one's first, in the very last."""
-    config = run_config(optimizer=optimizer, momentum=0.9 if optimizer == "momentum" else 0.0)
-    whole = done(train(config, checkpoint="whole.pt"), "whole")
-    assert train(config).steps_an_epoch == 32
+    config = run_config(model, optimizer, layers=2, **settings)
+    whole = done(train(config, "whole"))
 
     handler = signal.getsignal(number)
     stopped = train(config)
-    stop_at(stopped, step, number)
+    assert stopped.trainer.steps_an_epoch == 32
+    stop_at(stopped.trainer, step, number)
     with pytest.raises(Interrupted) as interruption:
-        stopped.run("stopped")
+        stopped.run()
     assert interruption.value.signal_number == number
     assert number.name in str(interruption.value)
     assert signal.getsignal(number) == handler
-    assert stopped.position.epoch * 32 + stopped.position.step == step
+    assert stopped.trainer.position.epoch * 32 + stopped.trainer.position.step == step
 
     capsys.readouterr()
     resumed = train(config)
-    files = done(resumed, "stopped")
+    files = done(resumed)
     assert "going on from" in capsys.readouterr().err
-    assert resumed.position.resumed == 1
+    assert resumed.trainer.position.resumed == 1
     assert learned(files) == learned(whole)
 
 
 def test_every_checkpoint_of_a_run_leads_to_the_same_bits(run_config, train, done, tmp_path):
-    config = run_config("lstm", epochs=1)
+    config = run_config("lstm", epochs=1, layers=2, **REMEDIES)
     kept = []
-    whole = train(config, checkpoint="whole.pt", checkpoint_seconds=0.0)
-    save = whole._save
+    whole = train(config, "whole", every_seconds=0.0)
+    save = whole.saver._save
 
-    def save_and_keep():
-        save()
-        kept.append(shutil.copy(whole.checkpoint, tmp_path / f"{len(kept)}.pt"))
+    def save_and_keep(trainer):
+        save(trainer)
+        kept.append(Path(shutil.copy(whole.saver.path, tmp_path / f"{len(kept)}.pt")))
 
-    whole._save = save_and_keep
-    expected = learned(done(whole, "whole"))
+    whole.saver._save = save_and_keep
+    expected = learned(done(whole))
     assert len(kept) >= 3
     for number, checkpoint in enumerate(kept):
-        trainer = train(config, checkpoint=f"{number}.pt")
-        trainer.checkpoint = checkpoint
-        assert learned(done(trainer, f"from {number}")) == expected
+        assert learned(done(train(config, f"from {number}", checkpoint=checkpoint))) == expected
 
 
 def test_a_checkpoint_that_does_not_fit_is_named_and_passed_over(run_config, train, done, capsys):
     config = run_config(epochs=1)
-    expected = learned(done(train(config, checkpoint="whole.pt"), "whole"))
+    expected = learned(done(train(config, "whole")))
     stopped = train(config, belongs_to="older code")
-    stop_at(stopped, 5, signal.SIGTERM)
+    stop_at(stopped.trainer, 5, signal.SIGTERM)
     with pytest.raises(Interrupted):
-        stopped.run("stopped")
-    files = done(train(config), "afresh")
+        stopped.run()
+    files = done(train(config))
     errors = capsys.readouterr().err
     assert "passing over" in errors
     assert "run.pt" in errors
@@ -149,7 +188,7 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_passed_over(run_config, tra
 
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
 def test_a_diverged_run_says_so_and_its_files_are_complete(run_config, train, done, capsys, model):
-    files = done(train(run_config(model, "sgd", lr=1e30)), "diverged")
+    files = done(train(run_config(model, "sgd", lr=1e3, weight_decay=1e30)))
     metrics = json.loads(files["metrics.json"])
     assert set(files) == FILES
     assert metrics["status"] == "diverged"
@@ -161,8 +200,8 @@ def test_a_diverged_run_says_so_and_its_files_are_complete(run_config, train, do
 
 
 def test_a_run_that_diverges_later_keeps_its_best_epoch(run_config, train, done):
-    trainer = train(run_config(epochs=3))
-    plain, count = trainer._step, 0
+    prepared = train(run_config(epochs=3))
+    plain, count = prepared.trainer._step, 0
 
     def step(batch):
         nonlocal count
@@ -170,8 +209,8 @@ def test_a_run_that_diverges_later_keeps_its_best_epoch(run_config, train, done)
         nll = plain(batch)
         return nll * math.nan if count == 32 + 7 else nll
 
-    trainer._step = step
-    metrics = json.loads(done(trainer, "diverged")["metrics.json"])
+    prepared.trainer._step = step
+    metrics = json.loads(done(prepared)["metrics.json"])
     assert (metrics["status"], metrics["diverged_step"], metrics["epochs_done"]) == ("diverged", 32 + 6, 1)
     assert metrics["best_epoch"] == 0
     assert math.isfinite(metrics["test_perplexity"])
@@ -186,8 +225,7 @@ OPTIMIZERS = {
 
 
 def studys(run_config, model: str, optimizer: str, **more):
-    decay, momentum = (0.0 if optimizer == "adam" else 5e-4), (0.9 if optimizer == "momentum" else 0.0)
-    return run_config(model, optimizer, lr=1e-3, weight_decay=decay, momentum=momentum, **more)
+    return run_config(model, optimizer, lr=1e-3, weight_decay=0.0 if optimizer == "adam" else 5e-4, **more)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -254,7 +292,7 @@ def plain_loop(config, seed: int, splits, optimizer: str):
 def test_a_run_learns_what_a_plain_loop_learns(run_config, train, done, splits, model, optimizer):
     config = studys(run_config, model, optimizer)
     rows, test = plain_loop(config, 42, splits, optimizer)
-    files = done(train(config), "run")
+    files = done(train(config))
     history = list(csv.DictReader(files["history.csv"].decode().splitlines()))
     found = [(float(row["train_loss"]), float(row["validation_loss"])) for row in history]
     assert np.array(found) == pytest.approx(np.array(rows), rel=1e-5)
@@ -265,8 +303,8 @@ def test_a_run_learns_what_a_plain_loop_learns(run_config, train, done, splits, 
 def test_files_agree_with_each_other_and_with_the_best_weights(run_config, train, done, splits, token_folder):
     """A learning rate at which the last epoch is not the best one."""
     config = run_config("gpt", lr=0.03, epochs=12)
-    trainer = train(config)
-    files = done(trainer, "run")
+    prepared = train(config)
+    files = done(prepared)
     metrics, cost = json.loads(files["metrics.json"]), json.loads(files["cost.json"])
     history = list(csv.DictReader(files["history.csv"].decode().splitlines()))
     losses = [float(row["validation_loss"]) for row in history]
@@ -285,7 +323,7 @@ def test_files_agree_with_each_other_and_with_the_best_weights(run_config, train
     model.load_state_dict(load(files["model.safetensors"]))
     for split in ("validation", "test"):
         windows, counts = splits[split], read_card(token_folder)["splits"][split]
-        loss = mean_loss(model, windows, np.arange(len(windows)), trainer.compute)
+        loss = mean_loss(model, windows, np.arange(len(windows)), prepared.trainer.compute)
         assert metrics[f"{split}_loss"] == pytest.approx(loss, rel=1e-6)
         assert metrics[f"{split}_perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
         nll = loss * counts["predicted_tokens"]
@@ -299,20 +337,20 @@ def test_files_agree_with_each_other_and_with_the_best_weights(run_config, train
 
 
 def test_nothing_measured_is_among_the_learned(run_config, train, done):
-    files = done(train(run_config(epochs=1)), "run")
+    files = done(train(run_config(epochs=1)))
     text = (files["metrics.json"] + files["history.csv"]).decode()
     assert not [word for word in ("seconds", "memory", "hardware", "revision", "tokens_per") if word in text]
 
 
 def test_a_run_that_cannot_be_written_leaves_nothing_half(run_config, train, done, tmp_path, monkeypatch):
-    expected = done(train(run_config(epochs=1)), "run")
+    expected = done(train(run_config(epochs=1)))
 
     def fail(*_arguments):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(outputs, "_write_json", fail)
     with pytest.raises(OSError, match="No space"):
-        done(train(run_config("lstm", epochs=1), checkpoint="other.pt"), "run")
+        done(train(run_config("gpt", epochs=1), checkpoint=tmp_path / "other.pt"))
     assert {path.name: path.read_bytes() for path in (tmp_path / "runs" / "run").iterdir()} == expected
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
 
@@ -333,10 +371,10 @@ def test_the_mean_over_any_windows_is_exact(splits, run_config):
 
 def test_all_models_of_a_seed_see_the_same_batches(run_config, train):
     def batches(config):
-        trainer, seen = train(config, checkpoint=f"{config.model.architecture}.pt"), []
+        trainer, seen = train(config, config.model.architecture).trainer, []
         plain = trainer._step
         trainer._step = lambda batch: (seen.append(batch.inputs_BT.clone()), plain(batch))[1]
-        trainer.run("run")
+        trainer.run()
         return seen
 
     lstm, gpt = batches(run_config("lstm", "sgd", layers=2)), batches(run_config("gpt", "adam"))
@@ -369,9 +407,255 @@ def test_a_gpu_learns_what_the_cpu_learns(run_config, train, done, model, precis
     config = run_config(model, precision=precision)
     on_gpu = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cuda"})})
     on_cpu = config.model_copy(update={"compute": config.compute.model_copy(update={"precision": "fp32"})})
-    first, second = (done(train(on_gpu, checkpoint=f"{name}.pt"), name) for name in "ab")
-    plain = json.loads(done(train(on_cpu, checkpoint="c.pt"), "c")["metrics.json"])
+    first, second = (done(train(on_gpu, name)) for name in "ab")
+    plain = json.loads(done(train(on_cpu, "c"))["metrics.json"])
     assert learned(first) == learned(second)
     tolerance = 1e-4 if precision == "fp32" else 3e-2
     found = json.loads(first["metrics.json"])
     assert found["validation_loss"] == pytest.approx(plain["validation_loss"], rel=tolerance)
+
+
+def test_patience_ends_a_run_and_what_was_not_trained_is_not_in_its_history(run_config, train, done):
+    """At a rate at which later epochs are worse; and a checkpoint of the end trains no further."""
+    config = run_config("gpt", lr=0.03, epochs=40, patience=2)
+    stopped = train(config)
+    files = done(stopped)
+    metrics, rows = json.loads(files["metrics.json"]), files["history.csv"].decode().splitlines()[1:]
+    assert metrics["stopped_early"] is True
+    assert metrics["status"] == "completed"
+    assert metrics["epochs_done"] == len(rows) == metrics["best_epoch"] + 3 < 40
+    assert len(files["timing.csv"].splitlines()) == len(rows) + 1
+
+    without = json.loads(done(train(config.model_copy(update=shorter(config, len(rows))), "without"))["metrics.json"])
+    assert without["stopped_early"] is False
+    assert {**without, "stopped_early": True} == metrics
+
+    again = train(config)
+    again.trainer._step = None
+    assert learned(done(again)) == learned(files)
+
+
+def shorter(config, epochs: int) -> dict:
+    return {"training": config.training.model_copy(update={"epochs": epochs, "patience": None})}
+
+
+def test_the_history_is_there_while_a_run_trains_and_comes_back_when_it_is_resumed(run_config, train, done):
+    config, seen = run_config(epochs=3), []
+    whole = done(train(config, "whole"))["history.csv"].splitlines()
+    stopped = train(config)
+    stopped.folder.mkdir(parents=True)
+    (stopped.folder / "history.csv").write_text("of an older run")
+    step, count = stopped.trainer._step, 0
+
+    def step_and_look(batch):
+        nonlocal count
+        count += 1
+        path = stopped.folder / "history.csv"
+        seen.append(path.read_bytes().splitlines() if path.exists() else [])
+        assert [each.name for each in stopped.folder.parent.iterdir() if each.name.startswith(".")] == []
+        if count == 70:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(batch)
+
+    stopped.trainer._step = step_and_look
+    with pytest.raises(Interrupted):
+        stopped.run()
+    assert [len(rows) for rows in seen] == [0] * 32 + [2] * 32 + [3] * 6
+    assert seen[-1] == whole[:3]
+
+    (stopped.folder / "history.csv").unlink()  # as DVC does before it runs a stage
+    resumed = train(config)
+    resumed.trainer._step = look_at(resumed, seen)
+    assert done(resumed)["history.csv"].splitlines() == whole
+    assert seen[70] == whole[:3]
+
+
+def look_at(prepared: Prepared, seen: list):
+    plain = prepared.trainer._step
+
+    def step(batch):
+        seen.append((prepared.folder / "history.csv").read_bytes().splitlines())
+        return plain(batch)
+
+    return step
+
+
+def test_a_history_that_cannot_be_written_leaves_the_last_one(run_config, train, monkeypatch):
+    prepared = train(run_config(epochs=2))
+    plain, written = history.as_csv, []
+
+    def once(*arguments):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(plain(*arguments))
+        return written[0]
+
+    monkeypatch.setattr(history, "as_csv", once)
+    with pytest.raises(OSError, match="No space"):
+        prepared.run()
+    assert (prepared.folder / "history.csv").read_text() == written[0]
+    assert [path.name for path in prepared.folder.parent.iterdir()] == ["run"]
+
+
+def test_smoothing_schedule_and_clipping_are_what_a_plain_loop_does(run_config, train, done, splits):
+    """The objective is PyTorch's smoothed one, the loss that is reported is not."""
+    config = run_config(lr=1e-2, label_smoothing=0.2, clip=0.05, warmup=0.25, schedule="cosine")
+    total = 64
+    torch.manual_seed(42)
+    model = build_model(config.model, VOCABULARY)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    step, rows, windows = 0, [], splits["train"]
+    for epoch in range(2):
+        order, nll = epoch_order(len(windows), 42, epoch), 0.0
+        for start in range(0, len(windows), 4):
+            batch = windows.batch(order[start : start + 4])
+            logits, targets = (
+                (model(batch.inputs_BT) @ model.embedding.weight.T).flatten(0, 1),
+                batch.targets_BT.flatten(),
+            )
+            warm = total // 4
+            factor = (step + 1) / warm if step < warm else (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+            optimizer.param_groups[0]["lr"] = 1e-2 * factor
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(logits, targets, ignore_index=PADDING, label_smoothing=0.2).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+            optimizer.step()
+            nll += torch.nn.functional.cross_entropy(logits, targets, ignore_index=PADDING, reduction="sum").item()
+            step += 1
+        rows.append(nll / windows.predicted)
+    found = csv.DictReader(done(train(config))["history.csv"].decode().splitlines())
+    assert [float(row["train_loss"]) for row in found] == pytest.approx(rows, rel=1e-4)
+
+
+def test_a_plateau_lowers_the_rate_of_the_next_epoch(run_config, train):
+    trainer = train(run_config("gpt", lr=0.03, epochs=12, schedule="plateau")).trainer
+    rates, plain = {}, trainer._step
+
+    def step(batch):
+        nll = plain(batch)
+        rates[trainer.position.epoch] = trainer.optimizer.param_groups[0]["lr"]
+        return nll
+
+    trainer._step = step
+    trainer.run()
+    expected, lowest = 0.03, math.inf
+    for epoch in trainer.position.history:
+        assert rates[epoch.epoch] == expected
+        expected *= 1.0 if epoch.validation_loss < lowest else 0.5
+        lowest = min(lowest, epoch.validation_loss)
+    assert expected < 0.03, "the test needs a loss that stalls"
+
+
+def test_only_whole_batches_are_compiled_and_in_one_shape(run_config, train, monkeypatch):
+    """A graph of any shape depends on the shapes that it has met, and a resumed run has met others."""
+    seen = []
+
+    def compile_(model, *, dynamic):
+        assert dynamic is False
+        return lambda inputs: (seen.append(tuple(inputs.shape)), model(inputs))[1]
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    train(run_config(compiled=True)).trainer.run()
+    assert seen == [(4, 8)] * 62, "the last of each epoch's 32 batches has two windows"
+
+
+def test_each_documents_loss_is_that_of_its_tokens(run_config, train, done, splits, token_folder):
+    prepared = train(run_config(epochs=1))
+    files = done(prepared)
+    rows = list(csv.DictReader(files["test_documents.csv"].decode().splitlines()))
+    starts = documents.open_starts(token_folder, "test", read_card(token_folder))
+    assert [int(row["document"]) for row in rows] == list(range(len(starts)))
+    model, windows = prepared.trainer.model.eval(), splits["test"]
+    with torch.no_grad():
+        batch = windows.batch(windows.indices)
+        nll = token_losses(model(batch.inputs_BT), model.embedding.weight, batch).numpy()
+    bounds = [*starts[1:], len(windows.tokens)]
+    for row, start, end in zip(rows, starts, bounds, strict=True):
+        targets = range(max(start, 1), end)
+        assert int(row["predicted_tokens"]) == len(targets)
+        assert float(row["nll"]) == pytest.approx(sum(nll[t - 1] for t in targets), rel=1e-5)
+    metrics = json.loads(files["metrics.json"])
+    total = sum(float(row["nll"]) for row in rows)
+    assert total / windows.predicted == pytest.approx(metrics["test_loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize("spoil", ["missing", "other", "damaged"])
+def test_documents_that_do_not_fit_are_one_line(token_folder, tmp_path, spoil):
+    folder = shutil.copytree(token_folder, tmp_path / "tokens")
+    path = folder / "test_documents.npy"
+    if spoil == "missing":
+        path.unlink()
+    elif spoil == "other":
+        np.save(path, np.array([0, 3]))
+    else:
+        path.write_bytes(b"nothing")
+    with pytest.raises(StudyError, match=r"test_documents\.npy.*dvc repro"):
+        documents.open_starts(folder, "test", read_card(folder))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_token_by_token_a_split_scores_to_the_same_bits(run_config, splits, precision):
+    torch.manual_seed(0)
+    config = run_config(precision=precision)
+    model, compute = build_model(config.model, VOCABULARY), settle(config.compute)
+    loss, nll = token_nll(model, splits["test"], compute)
+    assert loss == mean_loss(model, splits["test"], splits["test"].indices, compute)
+    assert nll.shape == (splits["test"].predicted,)
+
+
+def test_scoring_has_no_dropout_and_training_goes_on_with_it(run_config, splits):
+    config = run_config(dropout=0.5)
+    torch.manual_seed(0)
+    model, compute = build_model(config.model, VOCABULARY), settle(config.compute)
+    scores = {mean_loss(model, splits["test"], splits["test"].indices, compute) for _ in range(3)}
+    assert len(scores) == 1
+    assert model.training
+
+
+def test_what_others_take_of_the_machine_is_told_from_what_the_run_takes(run_config, train, done, monkeypatch):
+    """Under a clock by which the machine's processors were busy for a second at each look."""
+    busy = iter(range(10_000))
+    monkeypatch.setattr(
+        "lm.training.clock.psutil.cpu_times", lambda: SimpleNamespaceTimes(user=float(next(busy)), idle=5.0, iowait=1.0)
+    )
+    rows = list(csv.DictReader(done(train(run_config()))["timing.csv"].decode().splitlines()))
+    for row in rows:
+        assert 0 < float(row["process_cpu_seconds"]) < 4.0
+        # ten-step intervals: four stretches of the clock an epoch, a second each
+        assert float(row["other_cpu_seconds"]) == pytest.approx(4.0 - float(row["process_cpu_seconds"]), abs=0.1)
+
+
+class SimpleNamespaceTimes(SimpleNamespace):
+    """As psutil's: named figures that can be summed."""
+
+    def __iter__(self):
+        return iter(vars(self).values())
+
+
+def test_where_the_machine_tells_nothing_of_others_nothing_is_said(run_config, train, done, monkeypatch):
+    def fail():
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr("lm.training.clock.psutil.cpu_times", fail)
+    (row,) = csv.DictReader(done(train(run_config(epochs=1)))["timing.csv"].decode().splitlines())
+    assert row["other_cpu_seconds"] == ""
+    assert float(row["process_cpu_seconds"]) > 0
+
+
+def test_a_limit_on_onednn_limits_what_auto_takes_and_what_is_allowed(monkeypatch, run_config):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for limit, native in (("AVX2", False), ("avx512_core", False), ("AVX512_CORE_AMX", True), ("DEFAULT", True)):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert native_bf16_cpu() is native
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert settle(run_config(precision="auto").compute).precision == "fp32"
+    with pytest.raises(StudyError, match=r"'bf16'.*allowed"):
+        settle(run_config(precision="bf16").compute)
+
+
+def test_sums_of_half_precision_products_are_not_reduced(run_config):
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = True
+    settle(run_config().compute)
+    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    assert not torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction

@@ -17,6 +17,12 @@ from lm.errors import StudyError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+
+_WITHOUT_BF16 = frozenset(
+    ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+)  # of oneDNN's documented limits; it passes over names that it does not know
+
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -34,7 +40,7 @@ class Compute:
         """The type of matrix products."""
         return _DTYPES[self.precision]
 
-    def autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager[object]:
         """Matrix products in :attr:`dtype`; weights, sums and norms stay fp32."""
         if self.dtype == torch.float32:
             return nullcontext()
@@ -47,7 +53,12 @@ class Compute:
 
 
 def native_bf16_cpu() -> bool:
-    """Whether the processor multiplies bf16 natively; elsewhere bf16 would only be slower."""
+    """Whether matrix products in bf16 run natively; elsewhere they are slower, and those of an LSTM fail.
+
+    oneDNN, which takes them, can be held to older instructions by a variable of the environment.
+    """
+    if any(os.environ.get(name, "").upper() in _WITHOUT_BF16 for name in _LIMITS):
+        return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -63,12 +74,20 @@ def settle(config: ComputeConfig) -> Compute:
     precision = config.precision if config.precision != "auto" else _native_precision(device)
     if device.type == "cpu" and precision in ("tf32", "fp16"):
         raise StudyError(f"params.yaml: precision: '{precision}' needs a GPU; allowed on a CPU: auto, fp32, bf16")
+    if device.type == "cpu" and precision == "bf16" and not native_bf16_cpu():
+        raise StudyError(
+            "params.yaml: precision: 'bf16' needs a processor with AVX-512 BF16 or AMX; allowed on this one: auto, fp32"
+        )
 
     torch.set_num_threads(config.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # no tensor is read before it is written
+    # no tensor is read before it is written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    # sums of bf16 and fp16 products stay in fp32 however a library splits them
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     _keep_freed_memory()
     return Compute(device, precision, config.threads, config.compile)
 
@@ -87,11 +106,32 @@ def _keep_freed_memory() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
+def return_freed_memory() -> None:
+    """Give back to the system what has been freed and glibc keeps; elsewhere nothing is done."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _native_precision(device: torch.device) -> str:
     if device.type == "cpu":
         return "bf16" if native_bf16_cpu() else "fp32"
     major, _ = torch.cuda.get_device_capability(device)
     return "bf16" if major >= 8 else "fp16" if major >= 7 else "fp32"
+
+
+def kind_of_machine(device: torch.device) -> str:
+    """What bits depend on: PyTorch's version, and the processor or GPU with the instructions that are used of it."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"
+    described = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    described += _cpuinfo("vendor_id", "cpu family", "model", "model name")
+    if torch.cpu._is_avx512_bf16_supported():
+        described.append("AVX512_BF16")
+    if torch.cpu._is_amx_tile_supported():
+        described.append("AMX")
+    described += [f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ]
+    return f"torch {torch.__version__}, {', '.join(described)}"
 
 
 def fingerprint(compute: Compute) -> dict[str, str | int]:
@@ -110,14 +150,18 @@ def fingerprint(compute: Compute) -> dict[str, str | int]:
 def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
+    model = "".join(_cpuinfo("model name")) or platform.processor() or platform.machine()
     return f"{model}, {os.cpu_count()} cores"
+
+
+def _cpuinfo(*names: str) -> list[str]:
+    """These lines of the first processor's; what is not there is left out."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
+    except OSError:
+        return []
+    values = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    return [values[name] for name in names if name in values]
 
 
 def _revision() -> str:

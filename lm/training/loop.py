@@ -7,36 +7,49 @@ memory) is kept apart. A run can stop after any step and go on from its checkpoi
 from __future__ import annotations
 
 import math
-import signal
 import statistics
-import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from lm.config.run import RunConfig
-from lm.corpus.windows import Windows, epoch_order, fixed_sample
+from lm.corpus.windows import Batch, Windows, epoch_order, fixed_sample
 from lm.embeddings.tables import PretrainedEmbeddings
 from lm.models.build import build_model
-from lm.training import checkpoints
+from lm.training.callbacks import Callback
+from lm.training.clock import Spent, StepClock
 from lm.training.evaluation import mean_loss, to_device
 from lm.training.hardware import Compute
-from lm.training.loss import projected_cross_entropy
-from lm.training.memory import MemoryMeter
+from lm.training.loss import objective_and_nll
 from lm.training.optimizers import build_optimizer
-from lm.training.progress import Progress
+from lm.training.schedules import build_schedule
+from lm.training.stopping import Interrupted, Stop
 
 _INTERVAL = 10
-"""Steps between two looks at the clock, the loss and the memory."""
-
-_NEVER = 2**62
+"""Steps between two looks at the clock and the losses: reading a loss waits for the device."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be trained, on what and where."""
+
+    config: RunConfig
+    seed: int
+    splits: Mapping[str, Windows]
+    vocabulary: int
+    compute: Compute
+    pretrained: PretrainedEmbeddings | None = None
+
+
+@dataclass(kw_only=True)
 class Epoch:
-    """One finished epoch. Losses in nats a token, times in seconds."""
+    """One finished epoch. Losses in nats a token, times in seconds.
+
+    ``tokens_per_second`` is the median over intervals of ten steps, the first left out, which warms up.
+    """
 
     epoch: int
     train_loss: float
@@ -45,16 +58,18 @@ class Epoch:
     train_seconds: float
     validation_seconds: float
     tokens_per_second: float
+    process_cpu_seconds: float
+    other_cpu_seconds: float | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Position:
-    """Where a run stands; with the weights, all it takes to go on."""
+    """Where a run stands; with weights and the other states, all it takes to go on."""
 
     epoch: int = 0
     step: int = 0
     train_nll: float = 0.0
-    train_seconds: float = 0.0
+    spent: Spent = field(default_factory=Spent)
     rates: list[float] = field(default_factory=list)
     history: list[Epoch] = field(default_factory=list)
     diverged_step: int | None = None
@@ -65,188 +80,207 @@ class Position:
         """The epoch of the lowest validation loss, the first of equals."""
         return min(self.history, key=lambda epoch: epoch.validation_loss, default=None)
 
-
-class Interrupted(Exception):
-    """The run was asked to stop, and has saved where it stands."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
-        self.signal_number = signal_number
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Position:
+        """From what ``asdict`` made of one."""
+        history = [Epoch(**epoch) for epoch in state["history"]]
+        return cls(**state | {"spent": Spent(**state["spent"]), "history": history})
 
 
 class Trainer:
     """Trains one configuration with one seed."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        seed: int,
-        splits: dict[str, Windows],
-        vocabulary: int,
-        compute: Compute,
-        checkpoint: Path,
-        belongs_to: str,
-        checkpoint_seconds: float,
-        pretrained: PretrainedEmbeddings | None = None,
-    ) -> None:
-        self.config, self.seed, self.splits, self.compute = config, seed, splits, compute
-        self.pretrained = pretrained
-        self.checkpoint, self.belongs_to, self.checkpoint_seconds = checkpoint, belongs_to, checkpoint_seconds
-        self.meter = MemoryMeter(compute.device)
-        torch.manual_seed(seed)
-        self.model = build_model(config.model, vocabulary, pretrained).to(compute.device)
+    def __init__(self, job: Job, stop: Stop | None = None) -> None:
+        config, self.compute = job.config, job.compute
+        self.job, self.stop = job, stop or Stop()
+        torch.manual_seed(job.seed)
+        self.model = build_model(config.model, job.vocabulary, job.pretrained).to(self.compute.device)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
-        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
-        self.forward = torch.compile(self.model) if compute.compile else self.model
+        self.scaler = torch.amp.GradScaler(self.compute.device.type, enabled=self.compute.precision == "fp16")
+        # one graph for the batches of full size: a graph of any size depends on the sizes that it met, and a run
+        # that was resumed has met others
+        self.compiled = torch.compile(self.model, dynamic=False) if self.compute.compile else None
+        self.steps_an_epoch = math.ceil(len(job.splits["train"]) / config.training.batch)
+        self.schedule = build_schedule(config.training, self.steps_an_epoch * config.training.epochs)
+        self.sample = fixed_sample(len(job.splits["train"]), config.training.train_sample)
         self.position = Position()
-        self.best_weights: dict[str, torch.Tensor] | None = None
-        self.steps_an_epoch = math.ceil(len(splits["train"]) / config.training.batch)
-        self.sample = fixed_sample(len(splits["train"]), config.training.train_sample)
-        self._signal: int | None = None
+        self.best_weights: dict[str, Tensor] | None = None
+        self.clock = StepClock(self.compute.synchronize)
+        self.callbacks: Sequence[Callback] = ()
+        self._random = _random_state(self.compute.device)
+        self._rate_factor: float | None = None
+        self._unread: list[Tensor] = []
+        self._interval_tokens, self._interval_started = 0, 0.0
 
-    def run(self, name: str) -> None:
-        """Train to the end, from the checkpoint if there is one that fits.
+    @property
+    def stopped_early(self) -> bool:
+        """Whether ``patience`` is exhausted: so many epochs have brought no better validation loss."""
+        at, patience = self.position, self.job.config.training.patience
+        if patience is None or at.best is None or at.epoch >= self.job.config.training.epochs:
+            return False
+        return at.history[-1].epoch - at.best.epoch >= patience
 
-        Raises :class:`Interrupted` after SIGTERM or SIGINT, with the state saved.
+    def run(self, callbacks: Sequence[Callback] = ()) -> None:
+        """Train to the end, from where the trainer stands.
+
+        Raises :class:`Interrupted` when it is asked to stop, after the callbacks have seen where it stands.
         """
-        message = self._resume()
-        total = self.steps_an_epoch * self.config.training.epochs
-        done = self.position.epoch * self.steps_an_epoch + self.position.step
-        progress = Progress(name, total, done)
-        if message:
-            progress.line(message)
-        handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            while self.position.epoch < self.config.training.epochs and self.position.diverged_step is None:
-                self._train_epoch(progress)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            progress.close()
+        self.callbacks = callbacks
+        _set_random_state(self._random, self.compute.device)
+        with self.stop.listening():
+            try:
+                for each in callbacks:
+                    each.run_started(self)
+                while self.position.epoch < self.job.config.training.epochs and not self.stopped_early:
+                    self._train_epoch()
+                    if self.position.diverged_step is None:
+                        self._score_epoch()
+                    if self.position.diverged_step is not None:
+                        for each in callbacks:
+                            each.diverged(self)
+                        break
+            finally:
+                for each in callbacks:
+                    each.run_ended(self)
 
-    def _train_epoch(self, progress: Progress) -> None:
-        at, windows, batch_size = self.position, self.splits["train"], self.config.training.batch
-        order = epoch_order(len(windows), self.seed, at.epoch)
-        total_nll = torch.tensor(at.train_nll, dtype=torch.float64, device=self.compute.device)
-        first_bad = torch.tensor(_NEVER, device=self.compute.device)
-        base = at.epoch * self.steps_an_epoch
-        if at.step == 0:
-            self.meter.sample_nvml()
-        saved = started = self._clock()
-        before = at.train_seconds
-        tokens, interval_tokens, interval_started = 0, 0, started
-
-        while at.step < self.steps_an_epoch:
-            chosen = order[at.step * batch_size : (at.step + 1) * batch_size]
-            batch = to_device(windows.batch(chosen), self.compute.device)
-            nll = self._step(batch)
-            total_nll += nll
-            first_bad = torch.minimum(first_bad, torch.where(nll.isfinite(), _NEVER, base + at.step))
+    def _train_epoch(self) -> None:
+        at = self.position
+        for each in self.callbacks:
+            each.epoch_started(self)
+        self.clock.restart(at.spent)
+        self._interval_tokens, self._interval_started = 0, at.spent.wall
+        for batch in self._batches():
+            self._unread.append(self._step(batch))
+            self._interval_tokens += batch.predicted
             at.step += 1
-            tokens += batch.predicted
-            interval_tokens += batch.predicted
+            if self.stop.asked() or at.step % _INTERVAL == 0 or at.step == self.steps_an_epoch:
+                self._end_interval()
+            if at.diverged_step is not None:
+                return
 
-            if at.step % _INTERVAL == 0 or at.step == self.steps_an_epoch or self._signal:
-                now = self._clock()
-                at.train_seconds = before + now - started
-                at.train_nll = total_nll.item()
-                if first_bad.item() != _NEVER:
-                    at.diverged_step = int(first_bad.item())
-                    progress.line(f"diverged: the loss of step {at.diverged_step} is not finite")
-                    return
-                if at.step % _INTERVAL == 0:
-                    at.rates.append(interval_tokens / (now - interval_started))
-                    progress.step(at.epoch, at.train_nll / (at.step * batch_size * windows.context), at.rates[-1])
-                    progress.advance(_INTERVAL)
-                else:
-                    progress.advance(at.step % _INTERVAL)
-                self.meter.sample()
-                interval_tokens, interval_started = 0, now
-                if at.step < self.steps_an_epoch and (self._signal or now - saved > self.checkpoint_seconds):
-                    self._save()
-                    saved = self._clock()
-                    started += saved - now  # a checkpoint is not training
-                    interval_started = saved
-                    progress.saved(at.step, self.steps_an_epoch)
-                    self._stop_if_asked()
-        self._finish_epoch(progress)
+    def _batches(self) -> Iterator[Batch]:
+        """What is left of the epoch; the order is a function of seed and epoch alone."""
+        windows, size = self.job.splits["train"], self.job.config.training.batch
+        order = epoch_order(len(windows), self.job.seed, self.position.epoch)
+        for start in range(self.position.step * size, len(windows), size):
+            yield to_device(windows.batch(order[start : start + size]), self.compute.device)
 
-    def _step(self, batch) -> torch.Tensor:
+    def _step(self, batch: Batch) -> Tensor:
         """One update; returns the batch's total NLL without waiting for the device."""
+        training = self.job.config.training
+        self._set_learning_rate()
+        whole = len(batch.inputs_BT) == training.batch
+        forward = self.compiled if self.compiled is not None and whole else self.model
         with self.compute.autocast():
-            features = self.forward(batch.inputs_BT)
-        nll = projected_cross_entropy(features, self.model.embedding.weight, batch, self.compute.dtype)
-        self.scaler.scale(nll / batch.predicted).backward()
+            features = forward(batch.inputs_BT)
+        objective, nll = objective_and_nll(
+            features, self.model.embedding.weight, batch, self.compute.dtype, training.label_smoothing
+        )
+        self.scaler.scale(objective / batch.predicted).backward()
+        if training.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return nll.detach()
+        return nll
 
-    def _finish_epoch(self, progress: Progress) -> None:
-        at, train, validation = self.position, self.splits["train"], self.splits["validation"]
-        started = self._clock()
-        validation_loss = mean_loss(self.model, validation, validation.indices, self.compute)
-        validation_seconds = self._clock() - started
-        train_eval_loss = mean_loss(self.model, train, self.sample, self.compute)
-        self.meter.sample_nvml()
-        warm = at.rates[1:] or at.rates or [train.predicted / at.train_seconds]
-        epoch = Epoch(
-            epoch=at.epoch,
-            train_loss=at.train_nll / train.predicted,
-            train_eval_loss=train_eval_loss,
-            validation_loss=validation_loss,
-            train_seconds=at.train_seconds,
-            validation_seconds=validation_seconds,
-            tokens_per_second=statistics.median(warm),
-        )
+    def _set_learning_rate(self) -> None:
+        factor = self.schedule.factor(self.position.epoch * self.steps_an_epoch + self.position.step)
+        if factor != self._rate_factor:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.job.config.optimizer.lr * factor
+            self._rate_factor = factor
+
+    def _end_interval(self) -> None:
+        at = self.position
+        at.spent = self.clock.pause()
+        for number, nll in enumerate(torch.stack(self._unread).tolist(), at.step - len(self._unread)):
+            if at.diverged_step is None and not math.isfinite(nll):
+                at.diverged_step = at.epoch * self.steps_an_epoch + number
+            at.train_nll += nll
+        self._unread = []
+        if at.diverged_step is not None:
+            return
+        if at.step % _INTERVAL == 0:
+            at.rates.append(self._interval_tokens / (at.spent.wall - self._interval_started))
+        self._interval_tokens, self._interval_started = 0, at.spent.wall
+        for each in self.callbacks:
+            each.interval_ended(self)
+        if at.step < self.steps_an_epoch:
+            self._stop_if_asked()
+        self.clock.go_on()
+
+    def _score_epoch(self) -> None:
+        at, splits = self.position, self.job.splits
+        for each in self.callbacks:
+            each.scoring_started(self)
+        clock = StepClock(self.compute.synchronize)
+        clock.restart(Spent())
+        validation_loss = mean_loss(self.model, splits["validation"], splits["validation"].indices, self.compute)
+        validation_seconds = clock.read().wall
+        train_eval_loss = mean_loss(self.model, splits["train"], self.sample, self.compute)
+        for each in self.callbacks:
+            each.scoring_ended(self)
         if not all(math.isfinite(loss) for loss in (validation_loss, train_eval_loss)):
             at.diverged_step = (at.epoch + 1) * self.steps_an_epoch
-            progress.line(f"diverged: the validation loss after epoch {at.epoch} is not finite")
             return
+        predicted = splits["train"].predicted
+        warm = at.rates[1:] or at.rates or [predicted / at.spent.wall]
+        epoch = Epoch(
+            epoch=at.epoch,
+            train_loss=at.train_nll / predicted,
+            train_eval_loss=train_eval_loss,
+            validation_loss=validation_loss,
+            train_seconds=at.spent.wall,
+            validation_seconds=validation_seconds,
+            tokens_per_second=statistics.median(warm),
+            process_cpu_seconds=at.spent.process,
+            other_cpu_seconds=at.spent.others,
+        )
         at.history.append(epoch)
+        at.epoch, at.step, at.train_nll, at.spent, at.rates = at.epoch + 1, 0, 0.0, Spent(), []
         if at.best is epoch:
             self.best_weights = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
-        at.epoch, at.step, at.train_nll, at.train_seconds, at.rates = at.epoch + 1, 0, 0.0, 0.0, []
-        progress.line(
-            f"epoch {epoch.epoch}: train ppl {math.exp(min(epoch.train_loss, 700)):.2f}, "
-            f"validation ppl {math.exp(min(validation_loss, 700)):.2f}, "
-            f"{epoch.tokens_per_second:,.0f} tokens/s, {epoch.train_seconds:.1f} s"
-        )
-        self._save()
+        self.schedule.epoch_ended(validation_loss)
+        for each in self.callbacks:
+            each.epoch_ended(self)
         self._stop_if_asked()
 
-    def _clock(self) -> float:
-        self.compute.synchronize()
-        return time.perf_counter()
-
-    def _ask_to_stop(self, number: int, _frame: FrameType | None) -> None:
-        self._signal = number
-
     def _stop_if_asked(self) -> None:
-        if self._signal is not None:
-            raise Interrupted(self._signal)
+        if self.stop.signal is not None:
+            raise Interrupted(self.stop.signal)
 
-    def _save(self) -> None:
-        state = {
+    def state_dict(self) -> dict[str, Any]:
+        """All that another trainer of the same job needs to go on with the same bits."""
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": _random_state(self.compute.device),  # of dropout: nothing else draws while a run trains
             "best": self.best_weights,
             "position": asdict(self.position),
-            "memory": {"samples": self.meter.samples, "nvml": self.meter.nvml_samples},
         }
-        checkpoints.save(self.checkpoint, state, self.belongs_to)
 
-    def _resume(self) -> str | None:
-        state, why_not = checkpoints.load(self.checkpoint, self.belongs_to)
-        if state is None:
-            return f"passing over {self.checkpoint}: {why_not}; starting afresh" if why_not else None
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.schedule.load_state_dict(state["schedule"])
+        self._random = state["random"]
         self.best_weights = state["best"]
-        position = state["position"]
-        self.position = Position(**position | {"history": [Epoch(**epoch) for epoch in position["history"]]})
+        self.position = Position.restored(state["position"])
         self.position.resumed += 1
-        self.meter.samples, self.meter.nvml_samples = state["memory"]["samples"], state["memory"]["nvml"]
-        return f"going on from {self.checkpoint}, epoch {self.position.epoch}, step {self.position.step}"
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """Of PyTorch's generators, the CPU's and, where there is one, the GPU's."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
+
+
+def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -2,125 +2,171 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 import shutil
+import statistics
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors.torch import save
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 
-from lm.models.build import FROZEN, count_parameters
-from lm.training.evaluation import mean_loss
+from lm.errors import StudyError
+from lm.models.build import FROZEN, count_parameters, step_operations
+from lm.training import documents, finished
+from lm.training.evaluation import token_nll
 from lm.training.hardware import fingerprint
+from lm.training.history import LEARNED, MEASURED, as_csv, beside, perplexity
 from lm.training.loop import Trainer
+from lm.training.memory import MemoryMeter
 from lm.training.memory_model import predict_memory
 
-_LEARNED = ("epoch", "train_loss", "train_eval_loss", "validation_loss")
-_MEASURED = ("epoch", "train_seconds", "validation_seconds", "tokens_per_second")
+WEIGHTS = "model.safetensors"
+TABLES = ("history.csv", "test_documents.csv", "metrics.json", "timing.csv", "cost.json")
+_SIDE_BY_SIDE = "STUDY_SIDE_BY_SIDE"
 
 
-def write_run(trainer: Trainer, card: dict, folder: Path) -> None:
-    """Score the test split and write the run's five files, all or none."""
-    partial = folder.with_name(f".{folder.name}.partial")
+def files_of_a_run(*, weights: bool) -> tuple[str, ...]:
+    return (WEIGHTS, *TABLES) if weights else TABLES
+
+
+def write_run(
+    trainer: Trainer,
+    meter: MemoryMeter,
+    card: dict[str, Any],
+    test_starts: NDArray[np.int64],
+    folder: Path,
+    *,
+    weights: bool = True,
+) -> None:
+    """Score the test split under the best epoch's weights and write the run's files, all or none.
+
+    ``test_starts`` are the offsets of the test split's documents. Without ``weights`` the model itself is left out.
+    """
+    partial = beside(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        history = trainer.position.history
-        last_test = _test_loss(trainer) if history else None
-        weights = trainer.best_weights or trainer.model.state_dict()
-        trainer.model.load_state_dict(weights)
-        at_best = history and trainer.position.best is history[-1] and trainer.position.diverged_step is None
-        best_test = last_test if at_best or not history else _test_loss(trainer)
-        metadata = {FROZEN: trainer.pretrained.sha256} if trainer.pretrained else None
-        content = save({name: tensor.contiguous().cpu() for name, tensor in weights.items()}, metadata)
-        (partial / "model.safetensors").write_bytes(content)
-        _write_csv(trainer, _LEARNED, partial / "history.csv")
-        _write_csv(trainer, _MEASURED, partial / "timing.csv")
-        _write_json(_metrics(trainer, card, best_test, last_test), partial / "metrics.json")
-        _write_json(_cost(trainer, card), partial / "cost.json")
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in partial.iterdir():
-            os.replace(path, folder / path.name)
+        at, windows = trainer.position, trainer.job.splits["test"]
+        meter.enter("scoring")
+        last = token_nll(trainer.model, windows, trainer.compute)
+        best_weights = trainer.best_weights or trainer.model.state_dict()
+        trainer.model.load_state_dict(best_weights)
+        at_best = not at.history or (at.best is at.history[-1] and at.diverged_step is None)
+        best_loss, nll_N = last if at_best else token_nll(trainer.model, windows, trainer.compute)
+        meter.enter("other")
+        if weights:
+            metadata = {FROZEN: trainer.job.pretrained.sha256} if trainer.job.pretrained else None
+            content = {name: tensor.contiguous().cpu() for name, tensor in best_weights.items()}
+            save_file(content, partial / WEIGHTS, metadata)
+            (partial / WEIGHTS).chmod(0o666 & ~_umask())  # it comes readable to its owner alone
+        (partial / "history.csv").write_text(as_csv(at.history, LEARNED))
+        (partial / "timing.csv").write_text(as_csv(at.history, MEASURED))
+        (partial / "test_documents.csv").write_text(documents.as_csv(nll_N, test_starts))
+        _write_json(_metrics(trainer, card, best_loss, last[0]), partial / "metrics.json")
+        _write_json(_cost(trainer, meter, card), partial / "cost.json")
+        _publish(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _test_loss(trainer: Trainer) -> float:
-    windows = trainer.splits["test"]
-    return mean_loss(trainer.model, windows, windows.indices, trainer.compute)
+def put_back_run(store: Path, belongs_to: str, folder: Path, *, weights: bool) -> bool:
+    """Put back the files of a run that has been finished before, all or none; whether there was one."""
+    partial = beside(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        found = finished.put_back(store, belongs_to, partial, files_of_a_run(weights=weights))
+        if found:
+            _publish(partial, folder)
+        return found
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_csv(trainer: Trainer, columns: tuple[str, ...], path: Path) -> None:
-    losses = [column for column in columns if column.endswith("_loss")]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *(name.replace("_loss", "_perplexity") for name in losses)])
-        for epoch in trainer.position.history:
-            perplexities = [_perplexity(getattr(epoch, name)) for name in losses]
-            writer.writerow([*(repr(getattr(epoch, name)) for name in columns), *map(repr, perplexities)])
+def _publish(partial: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (partial / WEIGHTS).exists():
+        (folder / WEIGHTS).unlink(missing_ok=True)  # of another run
+    for path in partial.iterdir():
+        os.replace(path, folder / path.name)
 
 
-def _perplexity(loss: float) -> float:
-    return math.exp(loss) if loss < 700 else math.inf
-
-
-def _metrics(trainer: Trainer, card: dict, best_test: float | None, last_test: float | None) -> dict:
+def _metrics(trainer: Trainer, card: dict[str, Any], best_test: float, last_test: float) -> dict[str, Any]:
     """Everything learned that is one number a run; null where a diverged run has none."""
     at = trainer.position
     best = at.best
-    learned = {
+    learned: dict[str, Any] = {
         "status": "completed" if at.diverged_step is None else "diverged",
         "diverged_step": at.diverged_step,
+        "stopped_early": trainer.stopped_early,
         "epochs_done": len(at.history),
         "best_epoch": best.epoch if best else None,
-        "train_perplexity": _perplexity(best.train_loss) if best else None,
-        "train_eval_perplexity": _perplexity(best.train_eval_loss) if best else None,
-        "last_validation_perplexity": _perplexity(at.history[-1].validation_loss) if best else None,
-        "last_test_perplexity": _perplexity(last_test) if last_test is not None else None,
+        "train_perplexity": perplexity(best.train_loss) if best else None,
+        "train_eval_perplexity": perplexity(best.train_eval_loss) if best else None,
+        "last_validation_perplexity": perplexity(at.history[-1].validation_loss) if best else None,
+        "last_test_perplexity": perplexity(last_test) if best else None,
     }
-    for split, loss in (("validation", best.validation_loss if best else None), ("test", best_test)):
+    scores = {"validation": best.validation_loss, "test": best_test} if best else {"validation": None, "test": None}
+    for split, loss in scores.items():
         learned |= _split_measures(split, loss, card["splits"][split])
     return learned | count_parameters(trainer.model)
 
 
-def _split_measures(split: str, loss: float | None, counts: dict) -> dict[str, float | None]:
+def _split_measures(split: str, loss: float | None, counts: dict[str, Any]) -> dict[str, float | None]:
     """Loss a token, and the measures that compare across tokenizers: bits per byte and perplexity per word.
 
     These are null for a corpus of ids, whose bytes and words nobody knows.
     """
-    nll = loss * counts["predicted_tokens"] if loss is not None else None
-    known = nll is not None and counts["bytes"] is not None
+    nll = loss * counts["predicted_tokens"] if loss is not None and counts["bytes"] is not None else None
     return {
         f"{split}_loss": loss,
-        f"{split}_perplexity": _perplexity(loss) if loss is not None else None,
-        f"{split}_bits_per_byte": nll / counts["bytes"] / math.log(2) if known else None,
-        f"{split}_word_perplexity": _perplexity(nll / counts["words"]) if known else None,
+        f"{split}_perplexity": perplexity(loss) if loss is not None else None,
+        f"{split}_bits_per_byte": nll / counts["bytes"] / math.log(2) if nll is not None else None,
+        f"{split}_word_perplexity": perplexity(nll / counts["words"]) if nll is not None else None,
     }
 
 
-def _cost(trainer: Trainer, card: dict) -> dict:
-    at = trainer.position
+def _cost(trainer: Trainer, meter: MemoryMeter, card: dict[str, Any]) -> dict[str, Any]:
+    at, job = trainer.position, trainer.job
+    rates = [epoch.tokens_per_second for epoch in at.history]
+    frozen = not trainer.model.embedding.weight.requires_grad
+    operations = step_operations(job.config.model, card["vocabulary"], job.splits["train"].predicted, frozen)
     return {
-        "train_seconds": sum(epoch.train_seconds for epoch in at.history) + at.train_seconds,
+        "train_seconds": sum(epoch.train_seconds for epoch in at.history) + at.spent.wall,
         "validation_seconds": sum(epoch.validation_seconds for epoch in at.history),
-        "tokens_per_second": _median([epoch.tokens_per_second for epoch in at.history]),
+        "tokens_per_second": statistics.median(rates) if rates else None,
+        "operations_per_epoch": sum(operations.values()),
+        "side_by_side": runs_side_by_side(),
         "resumed": at.resumed,
-        **trainer.meter.report(),
+        **meter.report(),
         **predict_memory(
-            trainer.config, trainer.model, card["vocabulary"], trainer.compute.device.type, trainer.compute.precision
+            job.config, trainer.model, card["vocabulary"], trainer.compute.device.type, trainer.compute.precision
         ),
         **fingerprint(trainer.compute),
     }
 
 
-def _median(values: list[float]) -> float | None:
-    return torch.tensor(values, dtype=torch.float64).median().item() if values else None
+def runs_side_by_side() -> int:
+    """How many runs share this machine, as whoever started them says; 1 where nobody does.
+
+    Raises :class:`StudyError` when that is no whole number of at least 1.
+    """
+    said = os.environ.get(_SIDE_BY_SIDE, "1")
+    if not said.isascii() or not said.isdigit() or int(said) < 1:
+        raise StudyError(f"environment: {_SIDE_BY_SIDE}: '{said}'; allowed: a whole number, at least 1")
+    return int(said)
 
 
-def _write_json(content: dict, path: Path) -> None:
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
     # an infinite perplexity is not JSON
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
     path.write_text(json.dumps(finite, indent=2) + "\n")
