@@ -220,7 +220,7 @@ CASES = {
         {"run": ("gpt", 1, "adam"), "curves": [5.0, 4.9, 4.6, 4.7]},
         {Why.UNREGULARIZED: "dropout", Why.TOO_LITTLE_TEXT: "train_share"},
     ),
-    "one epoch": ({"run": ("gpt", 1, "adam"), "curves": [5.0]}, {Why.ONE_EPOCH: "epochs: 2"}),
+    "one epoch": ({"run": ("gpt", 1, "adam"), "curves": [5.0], "training": [4.5]}, {Why.ONE_EPOCH: "epochs: 2"}),
     "converged": ({"run": ("gpt", 1, "adam"), "curves": CONVERGED, "training": CLOSE}, {}),
 }
 
@@ -261,7 +261,9 @@ class TestAdvice:
         given = CASES[case][0]
         model, layers, optimizer = given["run"]
         own = {key: given[key] for key in ("norm", "warmup", "clip", "dropout", "patience") if key in given}
-        params = PARAMS | {"experiments": {"5": {"model": model, "layers": layers, "optimizer": optimizer, **own}}}
+        params = copy.deepcopy(PARAMS)
+        params["scales"]["laptop"]["epochs"] = len(given["curves"])
+        params |= {"experiments": {"5": {"model": model, "layers": layers, "optimizer": optimizer, **own}}}
         for number, line in enumerate(advice(study({"5": given}), params)):
             words = shlex.split(line.command)
             assert words[:3] == ["dvc", "exp", "run"]
@@ -316,7 +318,7 @@ class TestTreated:
     def test_did_not_needs_a_measured_spread(self):
         curves = {seed: [5.5, 5.2, 5.0, 4.9, 4.85 + 0.01 * (-1) ** seed] for seed in (1, 2, 3)}
         runs = {
-            "5": {"run": ("gpt", 1, "adam"), "curves": {seed: LEARNING for seed in curves}},
+            "5": {"run": ("gpt", 1, "adam"), "curves": dict.fromkeys(curves, LEARNING)},
             "5d": {"run": ("gpt", 1, "adam"), "curves": curves, "of": "5", "dropout": 0.1},
         }
         assert found(study(runs)).treated[0].result is Result.DID_NOT
