@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lm.results import schema
-from lm.runs.collect import study_perplexities
+from lm.results.collect import study_perplexities
 
 GRID = {
     "1": ("lstm", 1, "adam"),
@@ -50,13 +51,19 @@ def curves(model: str, layers: int, optimizer: str, epochs: int, rng: np.random.
     return train, validation
 
 
-def make_results(
+def make_results(*arguments, **columns) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What :func:`make_rows` makes, as the tables that aggregate writes."""
+    runs, epochs = make_rows(*arguments, **columns)
+    return frame(runs, schema.RUNS), frame(epochs, schema.EPOCHS)
+
+
+def make_rows(
     grid: dict[str, tuple[str, int, str]] | None = None,
     seeds: Sequence[int] = (42,),
     epochs: int = 10,
     diverged: Sequence[str] = (),
     **columns,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[list[dict], list[dict]]:
     """Runs and epochs for a grid; ``columns`` overwrite run columns; ``diverged`` runs stop after two epochs."""
     run_rows, epoch_rows = [], []
     for experiment, (model, layers, optimizer) in (grid or GRID).items():
@@ -81,6 +88,8 @@ def make_results(
                         "train_seconds": seconds[epoch],
                         "validation_seconds": second / 12,
                         "tokens_per_second": 330_000 / seconds[epoch],
+                        "process_cpu_seconds": 1.9 * seconds[epoch],
+                        "other_cpu_seconds": 0.02 * seconds[epoch],
                     }
                 )
             best = int(np.argmin(validation))
@@ -96,13 +105,25 @@ def make_results(
                 "optimizer": optimizer,
                 "lr": 0.001,
                 "weight_decay": 0.0 if optimizer == "adam" else 0.0005,
+                "momentum": 0.9 if optimizer == "momentum" else None,
+                "beta2": 0.999 if optimizer in ("adam", "adamw") else None,
                 "epochs": epochs,
                 "batch": 16,
                 "context": 128,
+                "width": 128,
+                "sizes": json.dumps({"heads": 2, "mlp": 512} if model == "gpt" else {"lstm_hidden": 128}),
+                "norm": "post" if model == "gpt" else None,
+                "dropout": 0.0,
+                "warmup": 0.0,
+                "schedule": "constant",
+                "label_smoothing": 0.0,
                 "corpus": "sotu",
                 "scale": "laptop",
                 "vocabulary": 4096,
+                "text": "3f" * 32,
+                "validation_bytes": 420_000,
                 "status": "completed",
+                "stopped_early": False,
                 "epochs_done": done,
                 "best_epoch": best,
                 "validation_loss": validation[best],
@@ -129,8 +150,15 @@ def make_results(
                 "train_seconds": math.fsum(seconds),
                 "validation_seconds": done * second / 12,
                 "tokens_per_second": 330_000 / second,
+                "process_cpu_seconds": 1.9 * math.fsum(seconds),
+                "other_cpu_seconds": 0.02 * math.fsum(seconds),
+                "side_by_side": 1,
+                "operations_per_epoch": 6.0 * (body + embedding) * 330_000,
                 "memory_peak_mb": 520 + 30.0 * layers + mib * (2 + states),
                 "memory_mean_mb": 500 + 30.0 * layers + mib * (2 + states),
+                "memory_baseline_mb": 300.0,
+                "memory_scoring_mb": 90.0,
+                "memory_checkpoint_mb": mib * (1 + states),
                 "memory_footprint_mb": 120 + 30.0 * layers + mib * (2 + states),
                 "memory_measure": "rss",
                 "model_parameters_mb": mib,
@@ -152,7 +180,45 @@ def make_results(
                 row |= {key: None for key in row if key.startswith(("test_", "last_test")) and key != "test_tokens"}
             row |= columns
             run_rows.append(row | study_perplexities(row))
+    return run_rows, epoch_rows
+
+
+def make_curves(experiments: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and epochs with given losses. An experiment holds ``curves`` (seed to validation losses, or one list for
+    seed 42) and may hold ``run`` (model, layers, optimizer), ``training`` (a list), ``seconds`` (an epoch's, or by
+    seed), ``status`` and any column of a run."""
+    run_rows, epoch_rows = [], []
+    for name, given in experiments.items():
+        given = dict(given)
+        run = given.pop("run", ("lstm", 1, "adam"))
+        curves_by_seed = given.pop("curves")
+        if not isinstance(curves_by_seed, dict):
+            curves_by_seed = {42: curves_by_seed}
+        training, seconds = given.pop("training", None), given.pop("seconds", 2.0)
+        for seed, validation in curves_by_seed.items():
+            (row,), lines = make_rows({name: run}, seeds=(seed,), epochs=len(validation), **given)
+            second = seconds[seed] if isinstance(seconds, dict) else seconds
+            for line, loss in zip(lines, validation, strict=True):
+                fitted = training[line["epoch"]] if training else 4.0 - 0.1 * line["epoch"]
+                line |= {"validation_loss": loss, "train_eval_loss": fitted, "train_loss": fitted}
+                line |= {"train_seconds": second, "validation_seconds": 1.0}
+            best = min(validation)
+            defaults = {
+                "best_epoch": validation.index(best),
+                "validation_loss": best,
+                "test_loss": best + 0.05,
+                "test_perplexity": _exp(best + 0.05),
+                "last_validation_perplexity": _exp(validation[-1]),
+                "last_test_perplexity": _exp(validation[-1] + 0.05),
+                "train_seconds": second * len(validation),
+            }
+            run_rows.append(row | {key: value for key, value in defaults.items() if key not in given})
+            epoch_rows += lines
     return frame(run_rows, schema.RUNS), frame(epoch_rows, schema.EPOCHS)
+
+
+def _exp(loss: float) -> float:
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 def frame(rows: list[dict], expected: pa.Schema) -> pd.DataFrame:
