@@ -1,0 +1,163 @@
+"""The report in LaTeX."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pandas as pd
+from markupsafe import Markup
+
+from lm.report.table import Worded
+from lm.report.text import MISSING
+from lm.report.writer import Writer
+
+_PAGE = 40
+"""Rows that fit on a page; a longer table is set as one that breaks across pages."""
+
+
+class Latex(Writer):
+    """LaTeX for pdfTeX: what its fonts can't print is spelled as its code point, so that any text compiles."""
+
+    suffix = "tex"
+    _letters = "ĂăĄąĆćČčĎďĘęĚěĞğĹĺŁłŃńŇňŐőŔŕŘřŚśŞşŠšŤŮůŰűŸŹźŻżŽžŒœ"  # of the T1 encoding, beside Latin-1's
+    _special: ClassVar[dict[str, str]] = {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "'": r"\textquotesingle{}",
+        "`": r"\textasciigrave{}",
+        "[": "{[}",
+        "]": "{]}",
+        "−": r"\ensuremath{-}",
+        "≤": r"\ensuremath{\leq}",
+        "≥": r"\ensuremath{\geq}",
+        "→": r"\textrightarrow{}",
+        "·": r"\textperiodcentered{}",
+        "×": r"\texttimes{}",
+        "±": r"\textpm{}",
+        "½": r"\textonehalf{}",
+        "²": r"\texttwosuperior{}",
+        "°": r"\textdegree{}",
+        "–": r"\textendash{}",
+        "—": r"\textemdash{}",
+        "…": r"\ldots{}",
+        "‘": "`",
+        "’": "'",
+        "“": "``",
+        "”": "''",
+        "\u00a0": "~",
+    }
+
+    def escape(self, plain: str) -> Markup:
+        escaped = "".join(map(self._character, plain)).replace("--", "-{}-")
+        return Markup(re.sub(r"(?<=\d) (?=\\%)", "~", escaped))
+
+    def _character(self, character: str) -> str:
+        if character in self._special:
+            return self._special[character]
+        if character == "\n" or character.isascii():
+            return character
+        composed = unicodedata.normalize("NFC", character)
+        if "À" <= composed <= "ÿ" or composed in self._letters:
+            return composed
+        return rf"{{\ttfamily [U+{ord(character):04X}]}}\allowbreak{{}}"
+
+    def heading(self, level: int, title: Any, kept_with: float = 0.0) -> Markup:
+        """``kept_with``: of the page's height, what must fit below or the heading goes to the next page."""
+        command = {2: "section", 3: "subsection", 4: "subsubsection"}[level]
+        need = f"\\Needspace{{{kept_with:g}\\textheight}}\n" if kept_with else ""
+        return Markup(f"{need}\\{command}{{{self.prose(title)}}}\n")
+
+    def strong(self, value: Any) -> Markup:
+        return Markup(rf"\textbf{{{self.prose(value)}}}")
+
+    def emphasis(self, value: Any) -> Markup:
+        return Markup(rf"\emph{{{self.prose(value)}}}")
+
+    def code(self, value: Any) -> Markup:
+        breakable = re.sub(r"([ =./@,:_-])", "\\1\0", str(value))
+        return Markup(rf"\texttt{{{self.text(breakable).replace(chr(0), chr(92) + 'allowbreak{}')}}}")
+
+    def block(self, value: str, language: str = "") -> Markup:
+        del language
+        plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in value.rstrip())
+        return Markup(f"\\begin{{Verbatim}}\n{plain}\n\\end{{Verbatim}}\n")
+
+    def paragraph(self, value: Markup) -> Markup:
+        return Markup(f"{value}\n")
+
+    def items(self, values: Sequence[Markup]) -> Markup:
+        lines = "".join(f"  \\item {value}\n" for value in values)
+        return Markup(f"\\begin{{itemize}}\n{lines}\\end{{itemize}}\n" if lines else "")
+
+    def quote(self, lines: Sequence[str]) -> Markup:
+        body = "\\par\n".join(self.prose(line) for line in lines)
+        return Markup(f"\\begin{{quote}}\\small\\raggedright\n{body}\n\\end{{quote}}\n")
+
+    def reference(self, word: str, key: str, position: str) -> Markup:
+        del position
+        return Markup(rf"{word}~\ref{{{key}}}")
+
+    def table(self, worded: Worded) -> Markup:
+        """A booktabs table with siunitx columns by pandas' Styler; wide ones shrink to the text's width."""
+        table = worded.table
+        body = pd.DataFrame(table.cells(), columns=range(len(table.columns)))
+        formats = []
+        for index, column in enumerate(table.columns):
+            if column.digits is None:
+                body[index] = [str(self.prose(cell)) for cell in body[index]]
+                formats.append("l")
+                continue
+            plain = [cell.replace(",", "") for cell in body[index]]
+            figures = [cell for cell in plain if cell != MISSING]
+            digits = max([len(re.split(r"[.e]", cell)[0].lstrip("-+")) for cell in figures], default=1)
+            sign = "+" if any(cell.startswith(("-", "+")) for cell in figures) else ""
+            formats.append(f"S[table-format={sign}{digits}.{column.digits}]")
+            body[index] = [
+                "{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain
+            ]  # a power of ten is set as text
+        styles = pd.DataFrame("", index=body.index, columns=body.columns)
+        keys = [column.key for column in table.columns]
+        for row, key in table.bold:
+            styles.loc[row, keys.index(key)] = "bfseries: ;"
+        titles = [f"{{{self.prose(title)}}}" for title in worded.titles]
+        styler = body.style.hide(axis="index").format_index(titles.__getitem__, axis=1)
+        styler = styler.apply(lambda _: styles, axis=None)
+        layout: dict[str, Any] = {"hrules": True, "column_format": "@{}" + "".join(formats) + "@{}"}
+        label = f"table-{table.key}"
+        if len(body) > _PAGE:
+            long = styler.to_latex(environment="longtable", caption=str(worded.caption), label=label, **layout)
+            return Markup(f"{{\\footnotesize\n{long}}}\n\n{worded.note}\n")
+        tabular = styler.to_latex(**layout)
+        note = (
+            f"\\par\\smallskip\\begin{{minipage}}{{\\linewidth}}\\footnotesize {worded.note}\\end{{minipage}}\n"
+            if worded.note
+            else ""
+        )
+        return Markup(
+            "\\begin{table}[H]\n\\centering\\small\n"
+            f"\\caption{{{worded.caption}}}\\label{{{label}}}\n"
+            f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{tabular}\\end{{adjustbox}}\n{note}\\end{{table}}\n"
+        )
+
+    def figure(self, key: str, caption: str, word: str, position: int) -> Markup:
+        del word, position
+        return Markup(
+            "\\begin{figure}[H]\n\\centering\n"
+            f"\\includegraphics[width=\\linewidth]{{figures/{key}.pdf}}\n"
+            f"\\caption{{{caption}}}\\label{{figure-{key}}}\n\\end{{figure}}\n"
+        )
