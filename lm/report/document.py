@@ -19,7 +19,7 @@ from lm.report import text
 from lm.report.figures import Figure
 from lm.report.latex import Latex
 from lm.report.markdown import Markdown
-from lm.report.table import Table, Worded
+from lm.report.table import Table, worded
 from lm.report.writer import Writer, one_line
 
 WRITERS: tuple[type[Writer], ...] = (Markdown, Latex)
@@ -70,7 +70,8 @@ class Document:
         self._writer = writer
         self._tables, self._figures = tables, figures
         self._positions: dict[str, dict[str, int]] = {"table": {}, "figure": {}}
-        self._words = {kind: templates.get_template(f"{kind}s.j2").module for kind in self._positions}
+        self._words = templates.get_template("words.j2").module
+        self._own: dict[str, Any] = {kind: templates.get_template(f"{kind}s.j2").module for kind in self._positions}
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the results have this table or figure."""
@@ -96,30 +97,32 @@ class Document:
         """The table, or nothing where the results have none of it."""
         if key not in self._tables:
             return Markup("")
-        table, words = self._tables[key], self._words["table"]
-        worded = Worded(
-            table=table,
-            titles=tuple(column.heading(words.titles) for column in table.columns),
-            caption=one_line(getattr(words, f"{key}_caption")(table.facts)),
-            note=one_line(getattr(words, f"{key}_note")(table.facts)),
-            word=words.word,
-            position=self._number("table", key),
+        table, own = self._tables[key], self._own["table"]
+        return self._writer.table(
+            worded(
+                table,
+                own.titles,
+                self._words,
+                caption=one_line(getattr(own, f"{key}_caption")(table.facts)),
+                note=one_line(getattr(own, f"{key}_note")(table.facts)),
+                word=own.word,
+                position=self._number("table", key),
+            )
         )
-        return self._writer.table(worded)
 
     def figure(self, key: str) -> Markup:
         """The figure, or nothing where the results have none of it."""
         if key not in self._figures:
             return Markup("")
-        figure, words = self._figures[key], self._words["figure"]
-        caption = one_line(getattr(words, f"{figure.kind}_caption")(figure.facts))
-        return self._writer.figure(key, caption, words.word, self._number("figure", key))
+        figure, own = self._figures[key], self._own["figure"]
+        caption = one_line(getattr(own, f"{figure.kind}_caption")(figure.facts))
+        return self._writer.figure(key, caption, own.word, self._number("figure", key))
 
     def reference(self, kind: str, key: str) -> Markup:
-        """"Table 3", wherever in the document it stands; the table or figure must be one that is called."""
+        """ "Table 3", wherever in the document it stands; the table or figure must be one that is called."""
         if not self.has(kind, key):
             raise KeyError(f"no {kind} '{key}' to refer to: ask doc.has first")
-        return self._writer.reference(self._words[kind].word, f"{kind}-{key}", _PROMISE.format(f"{kind}:{key}"))
+        return self._writer.reference(self._own[kind].word, f"{kind}-{key}", _PROMISE.format(f"{kind}:{key}"))
 
     def block(self, value: str, language: str = "") -> Markup:
         return self._writer.block(value, language)

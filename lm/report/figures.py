@@ -29,7 +29,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from lm.config.architectures import ARCHITECTURES
 from lm.config.optimizers import OPTIMIZERS
 from lm.findings import Findings
-from lm.report.text import counted, known, perplexity
+from lm.report.text import known
 from lm.results.states import EXPLODED
 from lm.results.summary import Epoch, ExperimentSummary, Summaries
 
@@ -336,7 +336,12 @@ def by_depth(summaries: Summaries, findings: Findings, labels: Labels) -> Painte
     shades = {layers: DEPTH[min(index, len(DEPTH) - 1)] for index, layers in enumerate(depths)}
     members = {
         model: [
-            (summary, labels["layer" if summary.layers == 1 else "layers"].replace("{}", str(summary.layers)), shades[summary.layers], "-")
+            (
+                summary,
+                labels["layer" if summary.layers == 1 else "layers"].replace("{}", str(summary.layers)),
+                shades[summary.layers],
+                "-",
+            )
             for summary in group
         ]
         for model, group in _grouped(chosen).items()

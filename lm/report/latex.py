@@ -114,31 +114,28 @@ class Latex(Writer):
 
     def table(self, worded: Worded) -> Markup:
         """A booktabs table with siunitx columns by pandas' Styler; wide ones shrink to the text's width."""
-        table = worded.table
-        body = pd.DataFrame(table.cells(), columns=range(len(table.columns)))
+        body = pd.DataFrame([list(row) for row in worded.cells], columns=range(len(worded.titles)))
         formats = []
-        for index, column in enumerate(table.columns):
-            if column.digits is None:
-                body[index] = [str(self.prose(cell)) for cell in body[index]]
+        for column, decimals in enumerate(worded.digits):
+            if decimals is None:
+                body[column] = [str(self.prose(cell)) for cell in body[column]]
                 formats.append("l")
                 continue
-            plain = [cell.replace(",", "") for cell in body[index]]
-            figures = [cell for cell in plain if cell != MISSING]
-            digits = max([len(re.split(r"[.e]", cell)[0].lstrip("-+")) for cell in figures], default=1)
+            plain = [cell.replace(",", "") for cell in body[column]]
+            figures = [cell for cell in plain if cell != MISSING and "e" not in cell]
+            digits = max([len(cell.split(".")[0].lstrip("-+")) for cell in figures], default=1)
             sign = "+" if any(cell.startswith(("-", "+")) for cell in figures) else ""
-            formats.append(f"S[table-format={sign}{digits}.{column.digits}]")
-            body[index] = [
-                "{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain
-            ]  # a power of ten is set as text
+            formats.append(f"S[table-format={sign}{digits}.{decimals}]")
+            # siunitx sets figures; a dash and a power of ten are text to it
+            body[column] = ["{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain]
         styles = pd.DataFrame("", index=body.index, columns=body.columns)
-        keys = [column.key for column in table.columns]
-        for row, key in table.bold:
-            styles.loc[row, keys.index(key)] = "bfseries: ;"
+        for row, column in worded.bold:
+            styles.loc[row, column] = "bfseries: ;"
         titles = [f"{{{self.prose(title)}}}" for title in worded.titles]
         styler = body.style.hide(axis="index").format_index(titles.__getitem__, axis=1)
         styler = styler.apply(lambda _: styles, axis=None)
         layout: dict[str, Any] = {"hrules": True, "column_format": "@{}" + "".join(formats) + "@{}"}
-        label = f"table-{table.key}"
+        label = f"table-{worded.key}"
         if len(body) > _PAGE:
             long = styler.to_latex(environment="longtable", caption=str(worded.caption), label=label, **layout)
             return Markup(f"{{\\footnotesize\n{long}}}\n\n{worded.note}\n")

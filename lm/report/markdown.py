@@ -57,17 +57,16 @@ class Markdown(Writer):
 
     def table(self, worded: Worded) -> Markup:
         """A pipe table under a bold caption, its note in italics."""
-        table = worded.table
         cells = [
             [
-                self.strong(cell) if (index, column.key) in table.bold else self.prose(cell)
-                for column, cell in zip(table.columns, row, strict=True)
+                self.strong(cell) if (row, column) in worded.bold else self.prose(cell)
+                for column, cell in enumerate(line)
             ]
-            for index, row in enumerate(table.cells())
+            for row, line in enumerate(worded.cells)
         ]
         titles = [self.prose(title) for title in worded.titles]
         widths = [max(4, *(len(row[i]) for row in [titles, *cells])) for i in range(len(titles))]
-        right = [column.digits is not None for column in table.columns]
+        right = [digits is not None for digits in worded.digits]
 
         def line(values: Sequence[str]) -> str:
             padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))

@@ -1,493 +1,777 @@
-"""The report's tables.
+"""The report's tables, from summaries and findings. Captions, notes and headings are in ``reports/templates``.
 
-Figures over several seeds are means with half the 95 % interval in a column of its own.
+Perplexities are exponentials of mean losses; where several seeds give an interval, half of it stands beside them in
+percent. What is not known is a dash.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-import pandas as pd
+from lm.findings.cost import WallClock
+from lm.findings.effects import Architectures, Depth, Match, Optimizers
+from lm.findings.memory import Memory
+from lm.findings.quality import Quality
+from lm.findings.remedies import Treated
+from lm.findings.replication import Replication
+from lm.findings.stopping import Stopping
+from lm.findings.study import Findings
+from lm.findings.verdicts import Learned, Verdict
+from lm.report.table import Column, Table
+from lm.report.text import known, number
+from lm.results.reference import corrected
+from lm.results.statistics import Estimate
+from lm.results.summary import ExperimentSummary, Run, Summaries, perplexity
 
-from lm.results.experiments import by_experiment, epoch_range, unlike_hardware
-from lm.results.findings.cost import WallClock
-from lm.results.findings.learning import Learning
-from lm.results.findings.memory import Memory
-from lm.results.findings.quality import Generalization
-from lm.results.findings.replication import matched
-from lm.results.findings.stopping import PATIENCE, Stopping
-from lm.results.names import listed, model_name, optimizer_name, order
-from lm.results.reference import Reference, corrected
-from lm.results.table import Column, Table
-from lm.results.text import MISSING, number, whole
-
-IDENTITY = (Column("experiment", "#"), Column("model", "Model"), Column("layers", "Layers", 0))
-CONFIGURATION = (*IDENTITY, Column("optimizer", "Optimizer"))
+NAME = (
+    Column(key="experiment"),
+    Column(key="model"),
+    Column(key="layers", digits=0),
+    Column(key="optimizer"),
+)
+Row = dict[str, Any]
 
 
-def named(row) -> dict:
-    """The identity columns as the report spells them."""
+def build(findings: Findings, locked: Mapping[str, Mapping[str, str]]) -> dict[str, Table]:
+    """Every table that the results allow, by key. ``locked``: hashes by run, as dvc.lock has them."""
+    summaries = findings.summaries
+    built = [
+        performance(summaries),
+        time(findings),
+        memory(findings),
+        states(summaries),
+        reach(findings.wall_clock),
+        measures(summaries),
+        last_epoch(findings.quality),
+        optimizers(findings.optimizers),
+        architectures(findings.architectures),
+        depth(findings.depth),
+        parameters(summaries),
+        memory_accounts(findings.memory),
+        early_stopping(findings.stopping),
+        remedies(findings.treated),
+        reference(findings.replication),
+        reference_cost(findings.replication),
+        study_denominator(summaries),
+        provenance(summaries, locked),
+    ]
+    return {table.key: table for table in built if table is not None}
+
+
+def named(summary: ExperimentSummary) -> Row:
+    """The columns of ``NAME``."""
     return {
-        "experiment": str(row["experiment"]),
-        "model": model_name(row["model"]),
-        "layers": row["layers"],
-        "optimizer": optimizer_name(row["optimizer"]),
+        "experiment": summary.id,
+        "model": summary.model_label,
+        "layers": summary.layers,
+        "optimizer": summary.optimizer_label,
     }
 
 
-def _names(runs: pd.DataFrame) -> dict[str, dict]:
-    """The identity columns by experiment, in the report's order."""
-    return {str(row["experiment"]): named(row) for row in by_experiment(runs).to_dict("records")}
+def _loss(key: str, estimate: Estimate) -> Row:
+    """A loss as perplexity, and half its interval in percent of it."""
+    return {key: perplexity(estimate.mean), f"{key}_half": _percent(estimate.half)}
 
 
-def with_half(columns: Iterable[Column], experiments: pd.DataFrame, keys: Sequence[str]) -> tuple[Column, ...]:
-    """Insert a ± column after each of ``keys`` where any experiment has an interval for it."""
+def _figure(key: str, estimate: Estimate) -> Row:
+    return {key: estimate.mean, f"{key}_half": estimate.half}
+
+
+def _percent(relative: float | None) -> float | None:
+    """A logarithm as a change in percent."""
+    if relative is None or not known(relative) or relative > 100:
+        return None
+    return 100 * math.expm1(relative)
+
+
+def _ratio(ratio: float | None) -> float | None:
+    return None if ratio is None else 100 * ratio
+
+
+def _with_halves(columns: Iterable[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
+    """A column for half the interval behind every column that has one in any row."""
     wide = []
     for column in columns:
         wide.append(column)
-        if column.key in keys and experiments.get(f"{column.key}_half", pd.Series(dtype=float)).notna().any():
-            wide.append(Column(f"{column.key}_half", "±", column.digits))
+        if any(known(row.get(f"{column.key}_half")) for row in rows):
+            title = "half_percent" if "perplexity" in column.key else "half"
+            wide.append(Column(key=f"{column.key}_half", digits=column.digits, title=title))
     return tuple(wide)
 
 
-def _rows(experiments: pd.DataFrame) -> tuple[dict, ...]:
-    return tuple({**row, **named(row)} for row in experiments.to_dict("records"))
+def _some(columns: Iterable[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The columns that any row has something for."""
+    return tuple(column for column in columns if any(row.get(column.key) not in (None, "", ()) for row in rows))
 
 
-def _lowest(experiments: pd.DataFrame, key: str) -> frozenset[tuple[int, str]]:
-    """The lowest of ``key`` within each architecture."""
-    rows = experiments.reset_index(drop=True)
-    known = rows.dropna(subset=[key])
-    return frozenset((int(index), key) for index in known.groupby("model", sort=False)[key].idxmin())
+def _by(summaries: Iterable[ExperimentSummary], value: Callable[[ExperimentSummary], float | None]) -> list:
+    """Ascending; what has no figure comes last, in the report's order."""
+
+    def key(summary: ExperimentSummary) -> tuple[bool, float]:
+        figure = value(summary)
+        return (True, 0.0) if figure is None or not known(figure) else (False, figure)
+
+    return sorted(summaries, key=key)
 
 
-def _marked(rows: tuple[dict, ...], marks: dict[str, int], key: str) -> tuple[dict, ...]:
-    """A ``comparable`` column that says which rows were measured on other hardware."""
-    return tuple({**row, "comparable": f"no ({marks[row[key]]})" if row[key] in marks else "yes"} for row in rows)
+def _lowest(summaries: Sequence[ExperimentSummary], key: str, loss: str) -> frozenset[tuple[int, str]]:
+    """Of each architecture the row of lowest loss among those that learned to use context."""
+    best: dict[str, tuple[float, int]] = {}
+    for index, summary in enumerate(summaries):
+        mean = getattr(summary, loss).mean
+        if summary.learned and known(mean):
+            best[summary.model] = min(best.get(summary.model, (math.inf, 0)), (mean, index))
+    return frozenset((index, key) for _, index in best.values())
 
 
-def _hardware(runs: pd.DataFrame, columns: tuple[Column, ...], rows: tuple[dict, ...]):
-    marks = unlike_hardware(runs)
-    if not marks:
-        return columns, rows, ()
-    note = (
-        "Rows marked ‘no’ were measured on other hardware than most rows; their times and memory do not compare with "
-        "the others (the provenance table names the hardware)."
-    )
-    return (*columns, Column("comparable", "Comparable")), _marked(rows, marks, "experiment"), (note,)
+def _epochs(summary: ExperimentSummary) -> str:
+    if summary.best_epochs is None:
+        return ""
+    first, last = summary.best_epochs
+    return str(first) if first == last else f"{first}–{last}"
 
 
-def performance(runs: pd.DataFrame) -> Table:
-    experiments = by_experiment(runs)
-    keys = ["validation_perplexity", "train_perplexity"]
-    columns = (
-        *CONFIGURATION,
-        Column("validation_perplexity", "Validation PPL", 1),
-        Column("train_perplexity", "Train PPL", 1),
-        Column("best_epochs", "Best epoch"),
-    )
-    notes = ["Sorted by architecture, layers and optimizer. Train PPL is the running mean of the best epoch."]
-    notes.append("Bold: the lowest of each architecture. Epochs count from 0.")
-    if (experiments["diverged"] > 0).any():
-        names = experiments.loc[experiments["diverged"] > 0, "experiment"]
-        notes.append(f"Diverged, judged on the epochs before (if any): {', '.join(names)}.")
-    return Table(
-        "performance",
-        "Best validation perplexity of each experiment, and the train perplexity of that epoch",
-        with_half(columns, experiments, keys),
-        _rows(experiments),
-        _lowest(experiments, "validation_perplexity"),
-        tuple(notes),
-    )
-
-
-def time(runs: pd.DataFrame) -> Table:
-    experiments = by_experiment(runs).sort_values("train_seconds", kind="stable", na_position="last")
-    columns = (
-        *CONFIGURATION,
-        Column("train_seconds", "Training (s)", 1),
-        Column("validation_seconds", "Validation (s)", 1),
-        Column("epoch_seconds", "Epoch (s)", 2),
-        Column("tokens_per_second", "Tokens/s", 0),
-    )
-    experiments["epoch_seconds"] = experiments["train_seconds"] / experiments["epochs_done"]
-    columns, rows, notes = _hardware(runs, with_half(columns, experiments, ["train_seconds"]), _rows(experiments))
-    note = "Sorted by training time: the sum of the training epochs, data included, validation not."
-    return Table("time", "Training time", columns, rows, notes=(note, *notes))
-
-
-def memory(runs: pd.DataFrame) -> Table:
-    experiments = by_experiment(runs).sort_values("memory_mean_mb", kind="stable", na_position="last")
-    columns = (
-        *CONFIGURATION,
-        Column("memory_mean_mb", "Mean (MiB)", 1),
-        Column("memory_peak_mb", "Peak (MiB)", 1),
-        Column("memory_footprint_mb", "Above baseline (MiB)", 1),
-    )
-    if experiments.get("nvml_mean_mb", pd.Series(dtype=float)).notna().any():
-        columns = (*columns, Column("nvml_mean_mb", "NVML mean (MiB)", 1))
-    columns, rows, notes = _hardware(runs, with_half(columns, experiments, ["memory_mean_mb"]), _rows(experiments))
-    measures = sorted(set(runs["memory_measure"].dropna()))
-    meanings = {
-        "rss": "resident set size of the training process",
-        "cuda": "memory allocated by PyTorch on the GPU",
-        "nvidia-smi": "memory that nvidia-smi shows in use",
-    }
-    meant = "; ".join(meanings.get(measure, measure) for measure in measures)
-    note = f"Sorted by mean memory. Measure: {meant}. A run is a process of its own."
-    return Table("memory", "Memory", columns, rows, notes=(note, *notes))
-
-
-def optimizer_means(runs: pd.DataFrame) -> Table | None:
-    """Means by optimizer over the one-layer experiments, one of each architecture."""
-    shallow = by_experiment(runs)
-    shallow = shallow[shallow["layers"] == 1]
-    if shallow["optimizer"].nunique() < 2:
-        return None
-    means = ("validation_perplexity", "train_seconds", "memory_mean_mb")
-    rows = []
-    for name, group in shallow.groupby("optimizer", sort=False):
-        rows.append(
-            {
-                "optimizer": optimizer_name(name),
-                "models": ", ".join(dict.fromkeys(model_name(model) for model in group["model"])),
-                **{key: group[key].mean() for key in means},
-            }
-        )
-    return Table(
-        "optimizer_means",
-        "Means by optimizer over the one-layer experiments",
-        (
-            Column("optimizer", "Optimizer"),
-            Column("models", "Architectures"),
-            Column("validation_perplexity", "Validation PPL", 1),
-            Column("train_seconds", "Training (s)", 1),
-            Column("memory_mean_mb", "Memory, mean (MiB)", 1),
-        ),
-        tuple(rows),
-        notes=("Arithmetic means. Learning rates are the configured ones, not tuned for each optimizer.",),
-    )
-
-
-def parameters(runs: pd.DataFrame) -> Table:
-    """Embedding, attention and the rest; attention's own formula is in the note."""
-    rows, seen = [], set()
-    for row in by_experiment(runs).to_dict("records"):
-        if (row["model"], row["layers"]) in seen:
-            continue
-        seen.add((row["model"], row["layers"]))
-        body = row["parameters"] - row["embedding_parameters"]
-        rows.append({**row, **named(row), "body": body, "rest": body - row["attention_parameters"]})
-    return Table(
-        "parameters",
-        "Parameters by architecture and depth",
-        (
-            *IDENTITY[1:],
-            Column("embedding_parameters", "Embedding", 0),
-            Column("attention_parameters", "Attention", 0),
-            Column("rest", "Other body", 0),
-            Column("body", "Body", 0),
-            Column("parameters", "In all", 0),
-            Column("trainable_parameters", "Trained", 0),
-        ),
-        tuple(rows),
-        notes=("Tied parameters count once. Attention: four projections with biases, 4(d² + d) a layer at width d.",),
-    )
-
-
-def measures(runs: pd.DataFrame) -> Table:
-    """Measures that compare across tokenizers and corpora, on both splits; those of a corpus without text are null."""
-    experiments = by_experiment(runs)
-    comparable = (
-        Column("validation_bits_per_byte", "Val. bits/byte", 3),
-        Column("test_bits_per_byte", "Test bits/byte", 3),
-        Column("validation_word_perplexity", "Val. PPL/word", 0),
-        Column("test_word_perplexity", "Test PPL/word", 0),
-    )
-    known = [column for column in comparable if experiments[column.key].notna().any()]
-    columns = (*CONFIGURATION, Column("test_perplexity", "Test PPL", 1), *known)
-    return Table(
-        "measures",
-        "Test perplexity, bits per byte and perplexity by word, of the best epoch’s weights"
-        if known
-        else "Test perplexity of the best epoch’s weights",
-        with_half(columns, experiments, ["test_perplexity"]),
-        _rows(experiments),
-        _lowest(experiments, "test_perplexity"),
-        (
-            "Bits per byte and perplexity per word compare with other tokenizers; perplexity per token does not."
-            if known
-            else "The corpus came as token ids: without its text, bits per byte and perplexity per word are unknown.",
-        ),
-    )
-
-
-def study_denominator(runs: pd.DataFrame) -> Table:
-    """The same losses, divided as the original study divided them."""
-    experiments = by_experiment(runs)
-    return Table(
-        "study_denominator",
-        "Perplexity with the original study’s denominator",
-        (
-            *CONFIGURATION,
-            Column("study_train_perplexity", "Train", 2),
-            Column("study_validation_perplexity", "Validation", 2),
-            Column("study_test_perplexity", "Test", 2),
-        ),
-        _rows(experiments),
-        notes=(
-            "Only for comparing with figures computed that way: the summed loss is divided by batches × batch size × "
-            "context, as if every window and the last batch were full. All other perplexities of this report are over "
-            "the tokens that were predicted.",
-        ),
-    )
-
-
-def last_epoch(found: Generalization, runs: pd.DataFrame) -> Table | None:
-    if not found.last:
-        return None
-    names = _names(runs)
-    rows = [
-        {**names[cost.experiment], "best": cost.best, "last": cost.last, "cost": cost.cost_percent}
-        for cost in found.last
-    ]
-    return Table(
-        "last_epoch",
-        "Test perplexity of the best epoch’s weights and of the last epoch’s",
-        (
-            *CONFIGURATION,
-            Column("best", "Best epoch", 1),
-            Column("last", "Last epoch", 1),
-            Column("cost", "Change (%)", 1),
-        ),
-        tuple(rows),
-    )
-
-
-def states(found: Learning, runs: pd.DataFrame) -> Table:
-    """One row a run: how it ended, with the figures that decided it."""
-    names = _names(runs)
+def performance(summaries: Summaries) -> Table:
+    shown = summaries.experiments
     rows = [
         {
-            **names[run.experiment],
+            **named(summary),
+            **_loss("validation_perplexity", summary.validation_loss),
+            **_loss("train_perplexity", summary.train_loss),
+            "best_epochs": _epochs(summary),
+            "state": summary.state,
+        }
+        for summary in shown
+    ]
+    columns = (
+        *NAME,
+        Column(key="validation_perplexity", digits=1),
+        Column(key="train_perplexity", digits=1),
+        Column(key="best_epochs"),
+        Column(key="state", words="states"),
+    )
+    bold = _lowest(shown, "validation_perplexity", "validation_loss")
+    return Table(
+        key="performance",
+        columns=_with_halves(columns, rows),
+        rows=tuple(rows),
+        bold=bold,
+        facts={
+            "bold": bool(bold),
+            "halves": any(known(row["validation_perplexity_half"]) for row in rows),
+            "diverged": [s for s in shown if s.diverged],
+            "mixed": [s for s in shown if len(s.states) > 1],
+        },
+    )
+
+
+def _remarks(findings: Findings, summary: ExperimentSummary) -> tuple[tuple[str, str], ...]:
+    """Why a row's times and memory do not compare with the others'."""
+    found = []
+    if summary.hardware_mark:
+        found.append(("hardware", str(summary.hardware_mark)))
+    if summary.disturbed:
+        found.append(("disturbed", ""))
+    if summary.side_by_side > 1:
+        found.append(("at_once", str(summary.side_by_side)))
+    return tuple(found)
+
+
+def time(findings: Findings) -> Table:
+    shown = _by(findings.summaries.experiments, lambda summary: summary.train_seconds.mean)
+    rows = [
+        {
+            **named(summary),
+            **_figure("train_seconds", summary.train_seconds),
+            "validation_seconds": summary.validation_seconds.mean,
+            "epoch_seconds": summary.epoch_seconds.mean,
+            "tokens_per_second": summary.tokens_per_second.mean,
+            "remarks": _remarks(findings, summary),
+        }
+        for summary in shown
+    ]
+    columns = (
+        *NAME,
+        Column(key="train_seconds", digits=1),
+        Column(key="epoch_seconds", digits=2),
+        Column(key="validation_seconds", digits=1),
+        Column(key="tokens_per_second", digits=0),
+    )
+    remarks = _some((Column(key="remarks", words="remarks"),), rows)
+    return Table(
+        key="time",
+        columns=(*_with_halves(columns, rows), *remarks),
+        rows=tuple(rows),
+        facts={
+            "halves": any(known(row["train_seconds_half"]) for row in rows),
+            "disturbed": [s for s in shown if s.disturbed],
+            "partly": [s for s in shown if not s.disturbed and any(run.disturbed for run in s.runs)],
+            "unlike": [s for s in shown if s.hardware_mark],
+            "at_once": max(s.side_by_side for s in shown),
+            "again": next(
+                (f"{s.id}-{run.seed}" for s in shown for run in s.runs if run.disturbed),
+                "",
+            ),
+        },
+    )
+
+
+def memory(findings: Findings) -> Table:
+    shown = _by(findings.summaries.experiments, lambda summary: summary.memory.footprint)
+    rows = [
+        {
+            **named(summary),
+            "footprint": summary.memory.footprint,
+            "scoring": summary.memory.scoring,
+            "mean": summary.memory.mean,
+            "peak": summary.memory.peak,
+            "nvml": summary.memory.nvml,
+            "remarks": (("hardware", str(summary.hardware_mark)),) if summary.hardware_mark else (),
+        }
+        for summary in shown
+    ]
+    columns = (
+        Column(key="footprint", digits=1),
+        Column(key="scoring", digits=1),
+        Column(key="mean", digits=1),
+        Column(key="peak", digits=1),
+        Column(key="nvml", digits=1),
+        Column(key="remarks", words="remarks"),
+    )
+    return Table(
+        key="memory",
+        columns=(*NAME, *_some(columns, rows)),
+        rows=tuple(rows),
+        facts={
+            "measures": sorted({s.memory.measure for s in shown if s.memory.measure}),
+            "unlike": [s for s in shown if s.hardware_mark],
+            "scoring": any(known(row["scoring"]) for row in rows),
+        },
+    )
+
+
+def states(summaries: Summaries) -> Table:
+    """One row a run: how it ended, with the figures that decided it."""
+    rows = [
+        {
+            **named(summary),
             "seed": str(run.seed),
             "state": run.state,
-            "left": run.left_plateau,
-            "best": run.best_epoch,
-            "slope": run.slope,
-            "rise": run.rise,
-            "gap": run.gap,
+            "left": run.course.left_plateau,
+            "best_epoch": run.course.best_epoch,
+            "slope": run.course.slope,
+            "rise": run.course.rise,
+            "gap": run.course.gap,
         }
-        for run in found.runs
+        for summary in summaries.experiments
+        for run in summary.runs
     ]
-    seed = (Column("seed", "Seed"),) if runs["seed"].nunique() > 1 else ()
+    several = any(len(summary.runs) > 1 for summary in summaries.experiments)
     return Table(
-        "states",
-        "How each run ended",
-        (
-            *CONFIGURATION,
-            *seed,
-            Column("state", "State"),
-            Column("left", "Below unigram from", 0),
-            Column("best", "Best epoch", 0),
-            Column("slope", "Slope", 3),
-            Column("rise", "Rise", 3),
-            Column("gap", "Gap", 3),
+        key="states",
+        columns=(
+            *NAME,
+            *((Column(key="seed"),) if several else ()),
+            Column(key="state", words="states"),
+            Column(key="left", digits=0),
+            Column(key="best_epoch", digits=0),
+            Column(key="slope", digits=3),
+            Column(key="rise", digits=3),
+            Column(key="gap", digits=3),
         ),
-        tuple(rows),
-        notes=(
-            "Nats per token. Slope: of validation loss over the last three epochs, an epoch. Rise: validation loss of "
-            "the last epoch less that of the best. Gap: validation less training loss with the last epoch’s weights.",
-        ),
+        rows=tuple(rows),
+        facts={"several": several, "never": any(row["left"] is None for row in rows)},
     )
 
 
-def reach(found: WallClock, runs: pd.DataFrame) -> Table | None:
+def reach(found: WallClock) -> Table | None:
     """Training seconds to given validation perplexities, of the experiments that reached any."""
-    if not found.reaches:
+    arrived: dict[str, Row] = {}
+    for index, target in enumerate(found.reaches):
+        for arrival in target.arrivals:
+            row = arrived.setdefault(arrival.experiment.id, named(arrival.experiment))
+            row[f"to_{index}"] = arrival.seconds
+    targets = [(i, target) for i, target in enumerate(found.reaches) if target.arrivals]
+    if not targets:
         return None
-    rows = []
-    for experiment, names in _names(runs).items():
-        times = {f"to_{i}": reach.seconds.get(experiment) for i, reach in enumerate(found.reaches)}
-        if any(value is not None for value in times.values()):
-            rows.append({**names, **times})
-    columns = (Column(f"to_{i}", f"PPL {number(r.target, 0)} (s)", 1) for i, r in enumerate(found.reaches))
-    note = "Training time at the end of the first epoch at or below it; a dash: never. Not listed: reached none."
-    return Table(
-        "reach", "Time to reach a validation perplexity", (*CONFIGURATION, *columns), tuple(rows), notes=(note,)
+    columns = (
+        Column(key=f"to_{i}", digits=1, title="reach", value=number(perplexity(target.target), 0))
+        for i, target in targets
     )
+    return Table(key="reach", columns=(*NAME, *columns), rows=tuple(arrived.values()))
 
 
-def early_stopping(found: Stopping, runs: pd.DataFrame) -> Table | None:
-    """For each patience: the last epoch trained, seconds saved and perplexity lost; means over seeds."""
-    rows = []
-    for experiment, names in _names(runs).items():
-        cells = dict(names)
-        for patience in PATIENCE:
-            stops = found.of(experiment, patience)
-            if any(stop.saved > 0 for stop in stops):
-                cells[f"epoch_{patience}"] = epoch_range(pd.Series([stop.epoch for stop in stops]))
-                cells[f"saved_{patience}"] = sum(stop.saved for stop in stops) / len(stops)
-                cells[f"lost_{patience}"] = 100 * math.expm1(sum(stop.lost for stop in stops) / len(stops))
-        if len(cells) > len(CONFIGURATION):
-            rows.append(cells)
-    if not rows:
-        return None
-    columns = []
-    for patience in (patience for patience in PATIENCE if any(f"saved_{patience}" in row for row in rows)):
-        columns.append(Column(f"epoch_{patience}", f"Stop, {patience}"))
-        columns.append(Column(f"saved_{patience}", "Saved (s)", 0))
-        columns.append(Column(f"lost_{patience}", "Lost (%)", 1))
-    tried = listed([str(patience) for patience in PATIENCE])
-    return Table(
-        "early_stopping",
-        f"Early stopping with patience {tried}, replayed on the recorded epochs",
-        (*CONFIGURATION, *columns),
-        tuple(rows),
-        notes=(
-            "Saved: training and validation time of the epochs not trained. Lost: increase of the best perplexity. A "
-            "dash: that patience would not have stopped it. Not listed: patience or experiment where nothing stops.",
-        ),
-    )
-
-
-def memory_accounts(found: Memory, runs: pd.DataFrame) -> Table | None:
-    """The memory model's parts against the measured peak above the baseline."""
-    present = list(dict.fromkeys(part for account in found.accounts for part in account.parts))
-    if not present:
-        return None
-    names = _names(runs)
-    rows = [{**names[a.experiment], **a.parts, "modelled": a.modelled, "measured": a.measured} for a in found.accounts]
-    parts = (Column(part, part.capitalize(), 1) for part in present)
-    return Table(
-        "memory_accounts",
-        "Memory accounted for by the memory model, and measured above the baseline (MiB)",
-        (*CONFIGURATION, *parts, Column("modelled", "Sum", 1), Column("measured", "Measured", 1)),
-        tuple(rows),
-    )
-
-
-def against_reference(runs: pd.DataFrame, reference: Reference) -> tuple[Table, Table] | tuple[()]:
-    """The study's figures beside ours, what was learned and what it cost, where ours are at its scale."""
-    rows = []
-    for row, theirs, replicated in matched(runs, reference):
-        rows.append(
-            {
-                **row,
-                **named(row),
-                "published": theirs["best_val_ppl"],
-                "low": replicated.min(),
-                "high": replicated.max(),
-                "corrected": corrected(theirs["best_val_ppl"]),
-                "published_train": theirs["train_ppl_at_best"],
-                "published_epoch": theirs["best_epoch"],
-                "published_seconds": theirs["train_seconds"],
-                "published_memory": theirs["gpu_memory_mb"],
-            }
-        )
-    if not rows:
-        return ()
-    learned = Table(
-        "reference",
-        "The original study’s validation perplexity beside ours",
-        (
-            *CONFIGURATION,
-            Column("published", "Published", 1),
-            Column("low", "Replications from", 1),
-            Column("high", "to", 1),
-            Column("study_validation_perplexity", "Ours, its way", 1),
-            Column("corrected", "Corrected", 1),
-            Column("validation_perplexity", "Ours", 1),
-        ),
-        tuple(rows),
-        notes=(
-            "Published, replications (public ones with the study’s batch size) and Ours, its way: with the study’s "
-            "denominator. Corrected and Ours: over the tokens that were predicted.",
-        ),
-    )
-    cost = Table(
-        "reference_cost",
-        "The original study’s train perplexity at the best epoch, that epoch, training time (s) and NVML’s used memory "
-        "(MiB) beside ours",
-        (
-            *CONFIGURATION,
-            Column("published_train", "PPL, study", 1),
-            Column("study_train_perplexity", "ours", 1),
-            Column("published_epoch", "Epoch, study", 0),
-            Column("best_epochs", "ours"),
-            Column("published_seconds", "s, study", 0),
-            Column("train_seconds", "ours", 0),
-            Column("published_memory", "MiB, study", 0),
-            Column("nvml_mean_mb", "ours", 0),
-        ),
-        tuple(rows),
-        notes=(
-            "Train perplexity with the study’s denominator. Times and memory are from other hardware, one V100 in the "
-            "study, and do not compare; nor did its runs start with empty GPU memory.",
-        ),
-    )
-    return learned, cost
-
-
-def provenance(runs: pd.DataFrame, locked: dict[str, dict[str, str]]) -> Table:
-    """What made each row: code, data and weights by hash, software and hardware."""
-    rows = []
-    for row in order(runs).to_dict("records"):
-        hashes = locked.get(f"{row['experiment']}-{row['seed']}", {})
-        rows.append(
-            {
-                "run": f"{row['experiment']}-{row['seed']}",
-                "revision": _short(row["revision"]),
-                **{key: _short(hashes.get(key)) for key in ("configuration", "tokens", "weights")},
-                "precision": row["precision"],
-                "resumed": row["resumed"],
-                "setting": setting_mark(runs, row),
-            }
-        )
-    return Table(
-        "provenance",
-        "Where each run comes from",
-        (
-            Column("run", "Run"),
-            Column("revision", "Code"),
-            Column("configuration", "Configuration"),
-            Column("tokens", "Tokens"),
-            Column("weights", "Weights"),
-            Column("precision", "Precision"),
-            Column("setting", "Setting"),
-            Column("resumed", "Resumed", 0),
-        ),
-        tuple(rows),
-        notes=(
-            "Code: git revision that trained, ‘+’ with local changes. The other hashes are the first digits of those "
-            "in dvc.lock. Setting: hardware and versions, as listed below.",
-        ),
-    )
-
-
-def settings(runs: pd.DataFrame) -> list[str]:
-    """The distinct hardware and software that runs were made with, in a stable order."""
-    columns = ["hardware", "device", "threads", "torch", "python"]
-    return sorted({" · ".join(_described(row)) for row in runs[columns].to_dict("records")})
-
-
-def setting_mark(runs: pd.DataFrame, row: dict) -> str:
-    return chr(ord("A") + settings(runs).index(" · ".join(_described(row)))) if len(settings(runs)) <= 26 else MISSING
-
-
-def _described(row: dict) -> list[str]:
-    return [
-        str(row["hardware"]),
-        str(row["device"]),
-        f"{whole(row['threads'])} threads",
-        f"PyTorch {row['torch']}",
-        f"Python {row['python']}",
+def measures(summaries: Summaries) -> Table:
+    """Test perplexity, and measures that compare across tokenizers; a corpus without text has none of these."""
+    rows = [
+        {
+            **named(summary),
+            **_loss("test_perplexity", summary.test_loss),
+            "validation_bits": summary.validation_bits_per_byte.mean,
+            "test_bits": summary.test_bits_per_byte.mean,
+            "validation_words": perplexity(summary.validation_word_loss.mean),
+            "test_words": perplexity(summary.test_word_loss.mean),
+        }
+        for summary in summaries.experiments
     ]
+    comparable = _some(
+        (
+            Column(key="validation_bits", digits=3),
+            Column(key="test_bits", digits=3),
+            Column(key="validation_words", digits=0),
+            Column(key="test_words", digits=0),
+        ),
+        rows,
+    )
+    columns = (*NAME, Column(key="test_perplexity", digits=1), *comparable)
+    return Table(
+        key="measures",
+        columns=_with_halves(columns, rows),
+        rows=tuple(rows),
+        bold=_lowest(summaries.experiments, "test_perplexity", "test_loss"),
+        facts={
+            "bits": any(c.key == "test_bits" for c in comparable),
+            "words": any(c.key == "test_words" for c in comparable),
+        },
+    )
 
 
-def _short(digest) -> str | None:
-    """Eight digits, and the mark of local changes."""
-    if not isinstance(digest, str) or not digest:
+def last_epoch(found: Quality) -> Table | None:
+    """The runs to which keeping the last epoch's weights would have cost something worth a row."""
+    if not found.costly:
         return None
-    return digest[:8] + ("+" if digest.endswith("+") else "")
+    several = len({cost.experiment.id for cost in found.costly}) < len(found.costly)
+    rows = tuple(
+        {
+            **named(cost.experiment),
+            "seed": str(cost.seed),
+            "best": perplexity(cost.best_loss),
+            "last": perplexity(cost.last_loss),
+            "cost": 100 * cost.cost,
+        }
+        for cost in found.costly
+    )
+    return Table(
+        key="last_epoch",
+        columns=(
+            *NAME,
+            *((Column(key="seed"),) if several else ()),
+            Column(key="best", digits=1),
+            Column(key="last", digits=1),
+            Column(key="cost", digits=1),
+        ),
+        rows=rows,
+        facts={"least": found.costly_from},
+    )
+
+
+def _judged(verdict: Verdict | None) -> Row:
+    """A verdict's difference in percent, its interval, and its word."""
+    if verdict is None:
+        return {}
+    return {
+        "difference": _ratio(verdict.ratio),
+        "low": _ratio(verdict.low_ratio),
+        "high": _ratio(verdict.high_ratio),
+        "verdict": verdict.order if verdict.reason is None else verdict.reason,
+    }
+
+
+_JUDGED = (
+    Column(key="difference", digits=1),
+    Column(key="low", digits=1),
+    Column(key="high", digits=1),
+)
+
+
+def optimizers(found: Optimizers | None) -> Table | None:
+    """Each architecture's optimizers, best first. No mean over architectures: perplexities of two models have none."""
+    if found is None:
+        return None
+    rows = [
+        {
+            **named(rank.experiment),
+            "lr": f"{rank.experiment.settings.lr:g}",
+            "perplexity": perplexity(rank.experiment.validation_loss.mean),
+            **_judged(rank.behind),
+            "verdict": "best" if rank.best else "unranked" if rank.behind is None else _judged(rank.behind)["verdict"],
+            "state": rank.experiment.state,
+        }
+        for rank in found.ranks
+    ]
+    return Table(
+        key="optimizers",
+        columns=(
+            Column(key="experiment"),
+            Column(key="model"),
+            Column(key="optimizer"),
+            Column(key="lr"),
+            Column(key="perplexity", digits=1),
+            *_some((*_JUDGED, Column(key="verdict", words="verdicts")), rows),
+        ),
+        rows=tuple(rows),
+        facts={"layers": found.layers},
+    )
+
+
+def architectures(found: Architectures | None) -> Table | None:
+    """Every matched pair: perplexities, their difference, and what early stopping makes of it."""
+    if found is None:
+        return None
+    rows = []
+    for tally in found.tallies:
+        for match in tally.matches:
+            first, second = match.comparison.first, match.comparison.second
+            rows.append(
+                {
+                    "pair": f"{first.id} : {second.id}",
+                    "layers": match.layers,
+                    "optimizer": match.optimizer_label,
+                    "models": f"{tally.first_label} : {tally.second_label}",
+                    "first_perplexity": perplexity(match.comparison.first_loss),
+                    "second_perplexity": perplexity(match.comparison.second_loss),
+                    **_judged(match.comparison.verdict),
+                    "winner": _winner(match),
+                    "first_seconds": match.first_stopped.seconds if match.first_stopped else None,
+                    "second_seconds": match.second_stopped.seconds if match.second_stopped else None,
+                }
+            )
+    several = len(found.tallies) > 1
+    only = found.tallies[0]
+    columns = (
+        Column(key="pair"),
+        *((Column(key="models"),) if several else ()),
+        Column(key="layers", digits=0),
+        Column(key="optimizer"),
+        Column(key="first_perplexity", digits=1, title="first" if several else "of_model", value=only.first_label),
+        Column(key="second_perplexity", digits=1, title="second" if several else "of_model", value=only.second_label),
+        *_some(_JUDGED, rows),
+        Column(key="winner", words="winners"),
+        *_some(
+            (
+                Column(
+                    key="first_seconds", digits=0, title="first_s" if several else "seconds_of", value=only.first_label
+                ),
+                Column(
+                    key="second_seconds",
+                    digits=0,
+                    title="second_s" if several else "seconds_of",
+                    value=only.second_label,
+                ),
+            ),
+            rows,
+        ),
+    )
+    return Table(
+        key="architectures",
+        columns=columns,
+        rows=tuple(rows),
+        facts={"patience": found.patience, "stopped": any(row["first_seconds"] is not None for row in rows)},
+    )
+
+
+def _winner(match: Match) -> tuple[tuple[str, str], ...]:
+    if match.comparison.learned is Learned.NEITHER:
+        return (("neither", ""),)
+    if match.winner is not None:
+        return (("model", match.winner.model_label),)
+    return ((match.comparison.verdict.order, ""),)
+
+
+def depth(found: Depth | None) -> Table | None:
+    """Each series of depths, with what each step does against its shallowest."""
+    if found is None:
+        return None
+    rows = []
+    for series in found.series:
+        base = series.experiments[0]
+        rows.append({**named(base), "perplexity": perplexity(base.validation_loss.mean), "effect": "base"})
+        training = {step.comparison.second.id: step.second_training for step in series.steps}
+        rows[-1]["training"] = perplexity(training.get(base.id))
+        for step in series.steps:
+            rows.append(
+                {
+                    **named(step.comparison.first),
+                    "perplexity": perplexity(step.comparison.first_loss),
+                    "training": perplexity(step.first_training),
+                    **_judged(step.comparison.verdict),
+                    "effect": step.effect,
+                }
+            )
+    return Table(
+        key="depth",
+        columns=(
+            *NAME,
+            Column(key="perplexity", digits=1),
+            *_some((Column(key="training", digits=1), *_JUDGED), rows),
+            Column(key="effect", words="deeper"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def parameters(summaries: Summaries) -> Table:
+    """Embedding, attention and the rest, one row an architecture, depth and set of sizes."""
+    rows: list[Row] = []
+    for summary in summaries.experiments:
+        embedding, attention = summary.embedding_parameters or 0, summary.attention_parameters or 0
+        body = None if summary.parameters is None else summary.parameters - embedding
+        row = {
+            "model": summary.model_label,
+            "layers": summary.layers,
+            "embedding": summary.embedding_parameters,
+            "attention": summary.attention_parameters,
+            "rest": None if body is None else body - attention,
+            "all": summary.parameters,
+            "trained": summary.trainable_parameters,
+        }
+        if row not in rows:
+            rows.append(row)
+    return Table(
+        key="parameters",
+        columns=(
+            *NAME[1:3],
+            Column(key="embedding", digits=0),
+            Column(key="attention", digits=0),
+            Column(key="rest", digits=0),
+            Column(key="all", digits=0),
+            Column(key="trained", digits=0),
+        ),
+        rows=tuple(rows),
+        facts={"attention": any(row["attention"] for row in rows)},
+    )
+
+
+def memory_accounts(found: Memory) -> Table | None:
+    """The memory model's parts against the measured peak of a training step above the baseline."""
+    rows: list[Row] = [
+        {
+            **named(account.experiment),
+            **{part: mib for part, mib in account.parts},
+            "modelled": account.modelled,
+            "measured": account.measured,
+            "share": 100 * account.modelled / account.measured if account.measured else None,
+        }
+        for account in found.accounts
+        if account.parts
+    ]
+    if not rows:
+        return None
+    parts = dict.fromkeys(part for account in found.accounts for part, _ in account.parts)
+    return Table(
+        key="memory_accounts",
+        columns=(
+            *NAME,
+            *(Column(key=part, digits=1) for part in parts),
+            Column(key="modelled", digits=1),
+            *_some((Column(key="measured", digits=1), Column(key="share", digits=0)), rows),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def early_stopping(found: Stopping) -> Table | None:
+    """For each patience the last epoch trained, time saved and perplexity lost; means over seeds."""
+    rows: dict[str, Row] = {}
+    for stop in found.stops:
+        rows.setdefault(stop.experiment.id, named(stop.experiment))
+    used = [p for p in found.patiences if any(stop.epoch is not None for stop in found.under(p))]
+    for experiment, row in rows.items():
+        for patience in used:
+            stops = found.of(experiment, patience)
+            epochs = sorted({stop.epoch for stop in stops if stop.epoch is not None})
+            if epochs:
+                row[f"epoch_{patience}"] = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
+                row[f"saved_{patience}"] = math.fsum(stop.saved for stop in stops) / len(stops)
+                row[f"lost_{patience}"] = _percent(math.fsum(stop.lost for stop in stops) / len(stops))
+    stopped = [row for row in rows.values() if len(row) > len(NAME)]
+    if not stopped:
+        return None
+    columns = (
+        column
+        for patience in used
+        for column in (
+            Column(key=f"epoch_{patience}", title="stop", value=str(patience)),
+            Column(key=f"saved_{patience}", digits=0, title="saved"),
+            Column(key=f"lost_{patience}", digits=1, title="lost"),
+        )
+    )
+    return Table(
+        key="early_stopping",
+        columns=(*NAME, *columns),
+        rows=tuple(stopped),
+        facts={"patiences": [str(patience) for patience in used]},
+    )
+
+
+def remedies(treated: Sequence[Treated]) -> Table | None:
+    """Each experiment made from another one, beside it."""
+    rows = [
+        {
+            "experiment": each.comparison.first.id,
+            "of": each.comparison.second.id,
+            "change": ", ".join(_change(change.key, change.after) for change in each.changes),
+            "perplexity": perplexity(each.comparison.first_loss),
+            "untreated": perplexity(each.comparison.second_loss),
+            **_judged(each.comparison.verdict),
+            "time": _ratio(each.time.ratio),
+            "result": each.result,
+        }
+        for each in treated
+    ]
+    if not rows:
+        return None
+    return Table(
+        key="remedies",
+        columns=(
+            Column(key="experiment"),
+            Column(key="of"),
+            Column(key="change"),
+            Column(key="untreated", digits=1),
+            Column(key="perplexity", digits=1, title="treated"),
+            *_some(_JUDGED, rows),
+            *_some((Column(key="time", digits=0, title="time_change"),), rows),
+            Column(key="result", words="results"),
+        ),
+        rows=tuple(rows),
+        facts={"several": any(each.comparison.verdict.seeds > 1 for each in treated)},
+    )
+
+
+def _change(key: str, after: object) -> str:
+    return f"{key} {after:g}" if isinstance(after, float) else f"{key} {after}"
+
+
+def reference(found: Replication | None) -> Table | None:
+    """The original study's validation perplexity beside ours, with its denominator and over predicted tokens."""
+    if found is None or not found.beside:
+        return None
+    rows = []
+    for each in found.beside:
+        published = perplexity(each.published_loss)
+        rows.append(
+            {
+                **named(each.experiment),
+                "published": published,
+                "low": perplexity(each.low) if each.replications else None,
+                "high": perplexity(each.high) if each.replications else None,
+                "ours_its_way": perplexity(each.experiment.study_validation_loss.mean),
+                "place": each.place,
+                "corrected": None if published is None else float(corrected(published)),
+                "ours": perplexity(each.experiment.validation_loss.mean),
+            }
+        )
+    return Table(
+        key="reference",
+        columns=(
+            *NAME,
+            Column(key="published", digits=1),
+            *_some(
+                (
+                    Column(key="low", digits=1, title="spread_from"),
+                    Column(key="high", digits=1, title="spread_to"),
+                    Column(key="ours_its_way", digits=1),
+                    Column(key="place", words="places"),
+                ),
+                rows,
+            ),
+            Column(key="corrected", digits=1),
+            Column(key="ours", digits=1),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def reference_cost(found: Replication | None) -> Table | None:
+    """What the original study's runs cost, beside ours."""
+    if found is None or not found.beside:
+        return None
+    rows = [
+        {
+            **named(each.experiment),
+            "published_epoch": each.published_best_epoch,
+            "our_epoch": _epochs(each.experiment),
+            "published_seconds": each.published_seconds,
+            "our_seconds": each.experiment.train_seconds.mean,
+            "published_memory": each.published_memory,
+            "our_memory": each.experiment.memory.nvml,
+        }
+        for each in found.beside
+    ]
+    return Table(
+        key="reference_cost",
+        columns=(
+            *NAME,
+            Column(key="published_epoch", digits=0),
+            Column(key="our_epoch"),
+            Column(key="published_seconds", digits=0),
+            Column(key="our_seconds", digits=0),
+            Column(key="published_memory", digits=0),
+            *_some((Column(key="our_memory", digits=0),), rows),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def study_denominator(summaries: Summaries) -> Table:
+    """The same losses, divided as the original study divided them."""
+    rows = tuple(
+        {
+            **named(summary),
+            "train": perplexity(summary.study_train_loss.mean),
+            "validation": perplexity(summary.study_validation_loss.mean),
+            "test": perplexity(summary.study_test_loss.mean),
+        }
+        for summary in summaries.experiments
+    )
+    columns = (Column(key=split, digits=2) for split in ("train", "validation", "test"))
+    return Table(key="study_denominator", columns=(*NAME, *columns), rows=rows)
+
+
+def settings(summaries: Summaries) -> dict[str, str]:
+    """The distinct hardware and software that runs were made with, by a letter or a number, in a stable order."""
+    distinct = sorted({run.setting for summary in summaries.experiments for run in summary.runs})
+    letters = len(distinct) <= 26
+    return {setting: chr(ord("A") + i) if letters else str(i + 1) for i, setting in enumerate(distinct)}
+
+
+def provenance(summaries: Summaries, locked: Mapping[str, Mapping[str, str]]) -> Table:
+    """What made each run: code, data and weights by hash, software and hardware."""
+    marks = settings(summaries)
+    rows = [_made(summary, run, marks, locked) for summary in summaries.experiments for run in summary.runs]
+    hashes = tuple(Column(key=key) for key in ("configuration", "tokens", "weights"))
+    return Table(
+        key="provenance",
+        columns=(
+            Column(key="run"),
+            Column(key="revision"),
+            *_some(hashes, rows),
+            Column(key="precision"),
+            Column(key="setting"),
+            Column(key="resumed", digits=0),
+        ),
+        rows=tuple(rows),
+        facts={"hashes": bool(_some(hashes, rows))},
+    )
+
+
+def _made(
+    summary: ExperimentSummary, run: Run, marks: Mapping[str, str], locked: Mapping[str, Mapping[str, str]]
+) -> Row:
+    name = f"{summary.id}-{run.seed}"
+    hashes = locked.get(name, {})
+    return {
+        "run": name,
+        "revision": _short(run.revision),
+        **{key: _short(hashes.get(key)) for key in ("configuration", "tokens", "weights")},
+        "precision": run.precision,
+        "resumed": run.resumed,
+        "setting": marks[run.setting],
+    }
+
+
+def _short(digest: str | None) -> str | None:
+    """Eight digits, and the mark of local changes."""
+    return digest[:8] + ("+" if digest.endswith("+") else "") if digest else None
