@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lm.results.names import natural
 from lm.results.states import State
-from lm.results.summary import ExperimentSummary
+from lm.results.summary import ExperimentSummary, Summaries
 
 
 class Extent(StrEnum):
@@ -37,3 +38,24 @@ class Learning:
     extent: Extent
     total: int
     groups: tuple[Group, ...]
+
+
+def learning(summaries: Summaries) -> Learning:
+    """Which experiments ended in which state."""
+    by_id = sorted(summaries.experiments, key=lambda experiment: natural(experiment.id))
+    groups = []
+    for state in State:
+        own = tuple(experiment for experiment in by_id if experiment.state is state)
+        if own:
+            groups.append(
+                Group(
+                    state=state,
+                    experiments=own,
+                    falling=tuple(e for e in own if e.representative.course.falling),
+                    wide_gap=tuple(e for e in own if e.representative.course.wide_gap),
+                    mixed=tuple(e for e in own if len(e.states) > 1),
+                )
+            )
+    learned = sum(experiment.learned for experiment in by_id)
+    extent = Extent.ALL if learned == len(by_id) else Extent.SOME if learned else Extent.NONE
+    return Learning(extent=extent, total=len(by_id), groups=tuple(groups))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import Verdict
-from lm.results.summary import ExperimentSummary
+from lm.findings.verdicts import Judge, Order, Verdict
+from lm.results.summary import ExperimentSummary, lowest
 
 
 class Standing(StrEnum):
@@ -43,7 +44,7 @@ class LastEpoch:
 @dataclass(frozen=True, kw_only=True)
 class Quality:
     """``best``: lowest validation loss among experiments that learned to use context, None without one; ``alike``: all
-    that can't be told from it, learned or not; ``unlike_text``: those left out, for they predicted other tokens.
+    that learned too and can't be told from it.
 
     ``last``: every run whose last weights were scored on test, the costliest first; ``costly``: those of them whose
     cost exceeds ``COSTLY``.
@@ -56,3 +57,59 @@ class Quality:
     last: tuple[LastEpoch, ...]
     costly: tuple[LastEpoch, ...]
     costly_from: float
+
+
+COSTLY = 0.02
+"""Relative increase of test perplexity from which on keeping the last epoch's weights is called costly."""
+
+
+def quality(judge: Judge) -> Quality:
+    """Best by validation, its test figures, best epoch against last."""
+    experiments = judge.summaries.experiments
+    best = lowest(experiments)
+    last = tuple(sorted((cost for e in experiments for cost in _last_epochs(e)), key=lambda each: -each.cost))
+    costly = tuple(each for each in last if each.cost > COSTLY)
+    if best is None:
+        completed = any(experiment.validation_loss.mean is not None for experiment in experiments)
+        standing = Standing.NONE_LEARNED if completed else Standing.NONE_COMPLETED
+        return Quality(standing=standing, best=None, alike=(), test=None, last=last, costly=costly, costly_from=COSTLY)
+    others = [experiment for experiment in experiments if experiment is not best and experiment.learned]
+    alike = tuple(experiment for experiment in others if judge.loss(best, experiment).order is Order.ALIKE)
+    return Quality(
+        standing=Standing.SEVERAL_ALIKE if alike else Standing.ONE_BEST,
+        best=best,
+        alike=alike,
+        test=_test_leader(best, judge),
+        last=last,
+        costly=costly,
+        costly_from=COSTLY,
+    )
+
+
+def _test_leader(best: ExperimentSummary, judge: Judge) -> TestLeader | None:
+    if best.test_loss.mean is None:
+        return None
+    tested = [(e.test_loss.mean, e) for e in judge.summaries.experiments if e.learned and e.test_loss.mean is not None]
+    first = min(tested, key=lambda entry: entry[0])[1]
+    return TestLeader(experiment=first, verdict=None if first is best else judge.test_loss(best, first))
+
+
+def _last_epochs(experiment: ExperimentSummary) -> list[LastEpoch]:
+    found = []
+    for run in experiment.runs:
+        if run.test_loss is not None and run.last_test_loss is not None:
+            cost = math.expm1(min(run.last_test_loss - run.test_loss, _LARGEST))
+            found.append(
+                LastEpoch(
+                    experiment=experiment,
+                    seed=run.seed,
+                    best_loss=run.test_loss,
+                    last_loss=run.last_test_loss,
+                    cost=cost,
+                )
+            )
+    return found
+
+
+_LARGEST = 700.0
+"""Exponent that a float still holds."""

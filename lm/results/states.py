@@ -8,6 +8,8 @@ use context, however long it trained.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,9 +44,9 @@ class Kind(StrEnum):
     """Kinds of run whose results spread differently over seeds."""
 
     EARLY = "early"
-    """Clearly below the unigram model before the middle of its epochs."""
+    """Clearly below the unigram model within the first fifth of its epochs."""
     LATE = "late"
-    """Only after it: what it reaches depends on the epoch in which it left the plateau, and that on the seed."""
+    """Only later: what it reaches depends on the epoch in which it left the plateau, and that on the seed."""
     STUCK = "stuck"
     """Never: another seed may repeat it closely, or leave the plateau."""
 
@@ -95,3 +97,86 @@ EXPLODED = 1.0
 """Nats above ln V from which on a finite loss counts as diverged."""
 LAST_EPOCHS = 3
 """Epochs over which the slope at the end is taken."""
+
+_KIND_SHARE = 0.2
+"""Share of its epochs that a run may spend on the plateau and still count as leaving it early."""
+
+
+def kind_of(left_plateau: int | None, epochs: int) -> Kind:
+    """What other seeds would do to a run that first was clearly below the unigram model after this epoch."""
+    if left_plateau is None:
+        return Kind.STUCK
+    return Kind.EARLY if left_plateau < _KIND_SHARE * epochs else Kind.LATE
+
+
+def classify(
+    validation: Sequence[float | None],
+    training: Sequence[float | None],
+    running: Sequence[float | None],
+    *,
+    unigram: float,
+    uniform: float,
+    epochs: int,
+    diverged: bool = False,
+    diverged_step: int | None = None,
+) -> Course:
+    """How a run went, from its losses after each epoch (nats a token; None: not finite or not recorded).
+
+    ``training`` is the loss on the fixed training sample with each epoch's final weights; where it was not recorded,
+    ``running``, the mean while the weights change, tells whether training went on falling, but gives no gap.
+    ``epochs``: those configured; ``diverged``: the run itself met a loss that was not finite.
+    """
+    known = [(epoch, loss) for epoch, loss in enumerate(validation) if loss is not None]
+    broken = diverged or not known or len(known) < len(validation)
+    left = next((epoch for epoch, loss in known if loss < unigram - CLEARLY), None)
+    best_epoch = best = slope = rise = gap = last_training = None
+    exploded = False
+    if known:
+        best_epoch, best = min(known, key=lambda entry: entry[1])
+        last_epoch, last = known[-1]
+        exploded = last > uniform + EXPLODED
+        slope = None if exploded else _slope([loss for _, loss in known[-LAST_EPOCHS:]])
+        rise = last - best
+        last_training = training[last_epoch]
+        gap = None if last_training is None else last - last_training
+    if broken or exploded or best is None or best_epoch is None or rise is None:
+        state = State.DIVERGED
+    elif left is None:
+        above = State.START if best > uniform - CLEARLY else State.ABOVE
+        state = State.PLATEAU if best <= unigram + CLEARLY else above
+    elif rise > RISE and _fell(running if last_training is None else training, best_epoch, known[-1][0]):
+        state = State.OVERFITTING
+    elif slope is None:
+        state = State.SHORT
+    elif slope < -FALLING and best_epoch == known[-1][0]:
+        state = State.UNDERTRAINED
+    else:
+        state = State.CONVERGED
+    return Course(
+        state=state,
+        kind=kind_of(left, epochs),
+        epochs_done=len(validation),
+        best_epoch=best_epoch,
+        best_loss=best,
+        left_plateau=left,
+        slope=slope,
+        rise=rise,
+        gap=gap,
+        training=last_training,
+        exploded=exploded,
+        diverged_step=diverged_step,
+    )
+
+
+def _slope(losses: list[float]) -> float | None:
+    """Least-squares slope over equally spaced losses; None for fewer than two."""
+    if len(losses) < 2:
+        return None
+    middle = (len(losses) - 1) / 2
+    moment = math.fsum((index - middle) * loss for index, loss in enumerate(losses))
+    return moment / math.fsum((index - middle) ** 2 for index in range(len(losses)))
+
+
+def _fell(losses: Sequence[float | None], earlier: int, later: int) -> bool:
+    before, after = losses[earlier], losses[later]
+    return before is not None and after is not None and after < before

@@ -7,6 +7,7 @@ table, a figure and a sentence never name two perplexities of one experiment. Wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lm.results.states import Course, State
@@ -86,8 +87,8 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Memory in MiB, means over seeds. ``footprint``: the training step's peak above the baseline; ``parts``: what the
-    memory model accounts for, by ``Part``."""
+    """Memory in MiB, means over seeds. ``footprint``: the training step's peak above the baseline, scoring's and
+    checkpointing's apart. ``parameters`` to ``logits``: what the memory model accounts for."""
 
     peak: float | None
     mean: float | None
@@ -109,14 +110,17 @@ class Memory:
 class Text:
     """What was predicted: two experiments' losses compare only where this is the same.
 
-    Tokens are those predicted; ``uniform_loss`` is ln V; the unigram model's losses are nats a token.
+    Tokens are those predicted; ``fingerprint`` is the validation tokens' SHA-256; ``uniform_loss`` is ln V; the unigram
+    model's losses are nats a token.
     """
 
     corpus: str
     scale: str
     vocabulary: int
+    fingerprint: str | None
     train_tokens: int | None
     validation_tokens: int | None
+    validation_bytes: int | None
     test_tokens: int | None
     uniform_loss: float
     unigram_loss: float
@@ -192,7 +196,7 @@ class ExperimentSummary:
 
     @property
     def disturbed(self) -> bool:
-        """Whether every run that has a time was disturbed: then the time is shown with a mark and compared with none."""
+        """Whether every run that has a time was disturbed: then its time is marked, and compared with none."""
         timed = [run for run in self.runs if run.train_seconds is not None]
         return bool(timed) and all(run.disturbed for run in timed)
 
@@ -228,6 +232,12 @@ class Summaries:
             if summary.id == experiment:
                 return summary
         raise KeyError(experiment)
+
+
+def lowest(experiments: Iterable[ExperimentSummary]) -> ExperimentSummary | None:
+    """The experiment of lowest mean validation loss among those that learned to use context; None if none did."""
+    learned = [(e.validation_loss.mean, e) for e in experiments if e.learned and e.validation_loss.mean is not None]
+    return min(learned, key=lambda entry: entry[0], default=(0.0, None))[1]
 
 
 def perplexity(loss: float | None) -> float | None:
