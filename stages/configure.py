@@ -18,7 +18,7 @@ def main() -> None:
     configurations = load_study(arguments.params).resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, run in configurations.items():
-        (arguments.out / f"{name}.json").write_text(run.model_dump_json(indent=2, exclude_none=True) + "\n")
+        (arguments.out / f"{name}.json").write_text(run.to_json())
 
 
 if __name__ == "__main__":

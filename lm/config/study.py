@@ -6,30 +6,44 @@ than one that stops, so everything unknown, ill-typed, out of range or contradic
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
+from lm.config.architectures import ARCHITECTURES, all_sizes, some_settings
+from lm.config.optimizers import OPTIMIZERS, all_keys
 from lm.config.run import (
-    Architecture,
+    BatchSize,
+    Clip,
     ComputeConfig,
+    Context,
     Device,
     Embeddings,
+    Epochs,
+    Layers,
     ModelConfig,
+    Norm,
     OptimizerConfig,
-    OptimizerName,
-    OptimizerSettings,
+    PartBelowOne,
+    Patience,
     Precision,
     RunConfig,
-    Strict,
+    ScheduleName,
+    Share,
+    Size,
+    Threads,
     TrainingConfig,
+    TrainSample,
+    check_divisors,
+    known_architecture,
+    known_optimizer,
 )
+from lm.config.strict import Strict, did_you_mean, explain, one_line, unknown
 from lm.errors import StudyError
 
 PARAMS = Path("params.yaml")
@@ -37,7 +51,7 @@ GPT1_VOCABULARY = 40_479
 """GPT-1's 40,478 entries and the padding that the study put before them."""
 GPT1_WIDTH = 768
 GPT1_CONTEXT = 512
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
 
 
 class TokenizerSettings(Strict):
@@ -57,25 +71,33 @@ class TokenizerSettings(Strict):
         return self
 
 
-class Scale(Strict):
-    """Sizes of a study: from a smoke test to the reference."""
+class Scale(Strict, extra="allow"):
+    """Sizes of a study, from a smoke test to the reference: these, and those of the architectures."""
+
+    __pydantic_extra__: dict[str, Size]
 
     tokenizer: TokenizerSettings
-    context: PositiveInt
-    width: PositiveInt
-    lstm_hidden: PositiveInt
-    heads: PositiveInt
-    mlp: PositiveInt
+    context: Context
+    width: Size
     embeddings: Embeddings
-    batch: PositiveInt
-    epochs: PositiveInt
-    train_sample: PositiveInt
+    batch: BatchSize
+    epochs: Epochs
+    train_sample: TrainSample
     precision: Precision
 
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        return (*cls.model_fields, *all_sizes())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The architectures' own sizes, by name."""
+        return dict(self.__pydantic_extra__)
+
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Scale:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+    def _what_divides_the_width_does(self) -> Scale:
+        divisors = {name for each in ARCHITECTURES.values() for name in each.divide_width}
+        check_divisors(self.width, {name: size for name, size in self.sizes.items() if name in divisors})
         return self
 
     @model_validator(mode="after")
@@ -98,59 +120,186 @@ class GPT1Files(Strict):
     embeddings: Annotated[str, Field(min_length=1)] | None
 
 
-class Experiment(Strict):
-    """One row of the study. Without ``optimizer`` it takes the study's ``optim``."""
+class Remedies(Strict):
+    """``training:``, and in an experiment's line what differs from it. The defaults are the original study's."""
 
-    model: Architecture
-    layers: PositiveInt
-    optimizer: OptimizerName | None = None
+    norm: Norm = "post"
+    warmup: Share = 0.0
+    schedule: ScheduleName = "constant"
+    clip: Clip | None = None
+    dropout: PartBelowOne = 0.0
+    label_smoothing: PartBelowOne = 0.0
+    patience: Patience | None = None
+
+    def named(self) -> dict[str, Any]:
+        """Those that are written down, by name."""
+        return {name: getattr(self, name) for name in Remedies.model_fields if name in self.model_fields_set}
+
+
+class Experiment(Remedies, extra="allow"):
+    """One row of the study: an architecture, its depth, an optimizer, and what is its own.
+
+    Without ``optimizer`` it takes the study's ``optim``. ``of`` names the experiment whose line it took over. Sizes and
+    hyperparameters of its own are checked with the configuration that they end in.
+    """
+
+    __pydantic_extra__: dict[str, Any]
+
+    model: str
+    layers: Layers
+    optimizer: str | None = None
+    epochs: Epochs | None = None
+    of: str | None = None
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        return (*cls.model_fields, *all_keys(), *all_sizes())
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Sizes and hyperparameters in the line, unchecked, by name."""
+        return dict(self.__pydantic_extra__)
+
+    @field_validator("model")
+    @classmethod
+    def _architecture_is_known(cls, name: str) -> str:
+        return known_architecture(name)
+
+    @field_validator("optimizer")
+    @classmethod
+    def _optimizer_is_known(cls, name: str | None) -> str | None:
+        return name if name is None else known_optimizer(name)
+
+
+class Split(Strict):
+    """Which documents are trained on, validated with, tested with.
+
+    Without ``folds`` the corpus's own split. With them its training and validation documents are dealt to that many
+    folds by a hash; the one counted ``fold`` from 0 serves as validation. The test split is the corpus's own.
+    """
+
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, content: Any) -> Any:
+        return {} if content == "own" else content
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_them(self) -> Split:
+        if self.folds is None and self.fold != 0:
+            raise ValueError(
+                f"fold {self.fold} without folds; set folds, 2 to 100, or fold 0 for the corpus's own split"
+            )
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds} folds; allowed: 0 to {self.folds - 1}")
+        return self
 
 
 class Study(Strict):
-    corpus: Annotated[str, Field(min_length=1)]
+    corpus: Annotated[str, Field(min_length=1, max_length=4096)]
+    split: Split = Split()
     scale: str
-    optim: OptimizerName
+    optim: str
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
     device: Device
-    threads: PositiveInt
+    threads: Threads
     compile: bool
+    training: Remedies = Remedies()
     experiments: Annotated[dict[str, Experiment], Field(min_length=1)]
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     gpt1: GPT1Files
-    optimizers: dict[OptimizerName, OptimizerSettings]
+    optimizers: dict[str, OptimizerConfig]
 
-    def optimizer_of(self, experiment: str) -> OptimizerName:
+    @field_validator("optim")
+    @classmethod
+    def _optim_is_known(cls, name: str) -> str:
+        return known_optimizer(name)
+
+    @field_validator("optimizers", mode="before")
+    @classmethod
+    def _settings_know_their_optimizer(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        for name, settings in content.items():
+            if isinstance(name, str) and name not in OPTIMIZERS:
+                raise unknown(name, name, OPTIMIZERS, "unknown optimizer")
+            if isinstance(settings, dict) and "name" in settings:
+                raise unknown(f"{name}.name", "name", all_keys(), f"unknown key (value {settings['name']!r})")
+        return {
+            name: {**settings, "name": name} if isinstance(settings, dict) else settings
+            for name, settings in content.items()
+        }
+
+    def optimizer_of(self, experiment: str) -> str:
         return self.experiments[experiment].optimizer or self.optim
 
     def resolve(self) -> dict[str, RunConfig]:
-        """Everything each experiment needs, by experiment id."""
+        """Everything each experiment needs, by experiment id; ``device`` and ``precision`` as they are written.
+
+        Raises :class:`StudyError`, which does not name the file, for a configuration that contradicts itself.
+        :func:`load_study` has seen to it that none of the study's own scale does.
+        """
         return {name: self._resolve(name) for name in self.experiments}
 
     def _resolve(self, name: str) -> RunConfig:
-        experiment, scale = self.experiments[name], self.scales[self.scale]
-        lstm = experiment.model == "lstm"
-        optimizer = self.optimizer_of(name)
+        line, scale = self.experiments[name], self.scales[self.scale]
+        remedies = {**self.training.model_dump(), **line.named()}
         return RunConfig(
             experiment=name,
-            model=ModelConfig(
-                architecture=experiment.model,
-                layers=experiment.layers,
-                context=scale.context,
-                width=scale.width,
-                lstm_hidden=scale.lstm_hidden if lstm else None,
-                heads=None if lstm else scale.heads,
-                mlp=None if lstm else scale.mlp,
-                embeddings=scale.embeddings,
+            model=self._model(name, remedies),
+            optimizer=self._optimizer(name),
+            training=TrainingConfig.model_validate(
+                {
+                    "batch": scale.batch,
+                    "epochs": line.epochs or scale.epochs,
+                    "train_sample": scale.train_sample,
+                    **{key: value for key, value in remedies.items() if key in TrainingConfig.model_fields},
+                }
             ),
-            optimizer=OptimizerConfig(name=optimizer, **self.optimizers[optimizer].model_dump()),
-            training=TrainingConfig(batch=scale.batch, epochs=scale.epochs, train_sample=scale.train_sample),
             compute=ComputeConfig(
-                device=self.device,
-                precision=scale.precision,
-                threads=self.threads,
-                compile=self.compile,
+                device=self.device, precision=scale.precision, threads=self.threads, compile=self.compile
             ),
         )
+
+    def _model(self, name: str, remedies: dict[str, Any]) -> ModelConfig:
+        line, scale = self.experiments[name], self.scales[self.scale]
+        entry = ARCHITECTURES[line.model]
+        for setting in line.named():
+            if setting in some_settings() and setting not in entry.settings:
+                raise StudyError(f"experiments.{name}.{setting}: {line.model} has none")
+        sizes = {size: scale.sizes[size] for size in entry.sizes if size in scale.sizes}
+        sizes |= {key: value for key, value in line.own.items() if key in all_sizes()}
+        for size in entry.sizes:
+            if size not in sizes:
+                raise StudyError(f"scales.{self.scale}.{size}: missing; experiments.{name} ({line.model}) takes it")
+        content = {
+            "architecture": line.model,
+            "layers": line.layers,
+            "context": scale.context,
+            "width": scale.width,
+            "embeddings": scale.embeddings,
+            **{setting: remedies[setting] for setting in ("dropout", *entry.settings)},
+            **sizes,
+        }
+        try:
+            return ModelConfig.model_validate(content)
+        except ValidationError as error:
+            raise StudyError(explain(error, names=("experiments", name))) from None
+
+    def _optimizer(self, name: str) -> OptimizerConfig:
+        optimizer = self.optimizer_of(name)
+        if optimizer not in self.optimizers:
+            raise StudyError(
+                f"experiments.{name}: optimizer '{optimizer}' has no settings; "
+                f"optimizers has: {', '.join(self.optimizers)}"
+            )
+        own = {key: value for key, value in self.experiments[name].own.items() if key in all_keys()}
+        try:
+            return OptimizerConfig.model_validate(self.optimizers[optimizer].model_dump() | own)
+        except ValidationError as error:
+            raise StudyError(explain(error, names=("experiments", name))) from None
 
 
 def load_study(path: Path = PARAMS) -> Study:
@@ -158,79 +307,84 @@ def load_study(path: Path = PARAMS) -> Study:
 
     Raises :class:`StudyError`, one line naming key, value and what is allowed, for the first problem found.
     """
+    content = _read(path)
+    if not isinstance(content, dict):
+        raise StudyError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
+    try:
+        study = Study.model_validate(content | {"experiments": _taken_over(content.get("experiments"))})
+        _check_references(study)
+    except ValidationError as error:
+        raise StudyError(f"{path}: {explain(error)}") from None
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from None
+    return study
+
+
+def _read(path: Path) -> object:
     try:
         # the parser and the YAML version that DVC itself uses: 1e-3 is a number, a key given twice is an error
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run from the project's root") from None
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise StudyError(f"{path}: not UTF-8 text") from None
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1
-        raise StudyError(f"{path}: line {line}: {error.problem.splitlines()[0]}; each key may stand once") from None
+        raise StudyError(f"{path}: line {line}: {one_line(error.problem)}; each key may stand once") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        raise StudyError(f"{path}: not YAML{where}: {getattr(error, 'problem', error)}") from None
-    if not isinstance(content, dict):
-        raise StudyError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
-    try:
-        study = Study.model_validate(content)
-    except ValidationError as error:
-        raise StudyError(f"{path}: {_explain(error)}") from None
-    _check_references(study, path)
-    return study
+        raise StudyError(f"{path}: not YAML{where}: {one_line(getattr(error, 'problem', error))}") from None
+    except RecursionError:
+        raise StudyError(f"{path}: nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits, a date that there is not
+        raise StudyError(f"{path}: not YAML: {one_line(error)}") from None
 
 
-def _check_references(study: Study, path: Path) -> None:
+def _taken_over(experiments: object) -> object:
+    """The lines of ``experiments``, each completed by the one that its ``of`` names, and that by its own.
+
+    What is not a line is left to the schema. Raises :class:`StudyError` for an ``of`` that leads nowhere or round.
+    """
+    if not isinstance(experiments, dict):
+        return experiments
+    return {name: _completed(name, experiments) for name in experiments}
+
+
+def _completed(name: object, experiments: dict[object, object]) -> object:
+    way, lines = [name], [experiments[name]]
+    while isinstance(line := lines[-1], dict) and line.get("of") is not None:
+        of = line["of"]
+        key = f"experiments.{one_line(way[-1])}.of"
+        if not isinstance(of, str):
+            raise StudyError(f"{key}: {of!r}: an id must be text; put it in quotes")
+        if of not in experiments:
+            raise StudyError(f"{key}: no experiment '{one_line(of)}'; {did_you_mean(of, map(str, experiments))}")
+        if of in way:
+            raise StudyError(f"{key}: leads in a circle: {' of '.join(one_line(each) for each in [*way, of])}")
+        way.append(of)
+        lines.append(experiments[of])
+    if not all(isinstance(line, dict) for line in lines):
+        return lines[0]
+    return {key: value for line in reversed(lines) if isinstance(line, dict) for key, value in line.items()}
+
+
+def _check_references(study: Study) -> None:
     if study.scale not in study.scales:
-        raise StudyError(f"{path}: scale: unknown scale '{study.scale}'; allowed: {', '.join(study.scales)}")
+        raise StudyError(f"scale: unknown scale '{one_line(study.scale)}'; {did_you_mean(study.scale, study.scales)}")
     if len(set(study.seeds)) < len(study.seeds):
-        raise StudyError(f"{path}: seeds: {study.seeds} holds a seed twice; each may stand once")
-    seen: dict[tuple, str] = {}
-    for name, experiment in study.experiments.items():
+        raise StudyError(f"seeds: {study.seeds} holds a seed twice; each may stand once")
+    for name in study.experiments:
         if not _ID.fullmatch(name):
-            raise StudyError(f"{path}: experiments: id '{name}' is not allowed; use letters, digits, '_' and '.'")
-        optimizer = study.optimizer_of(name)
-        if optimizer not in study.optimizers:
+            raise StudyError(f"experiments: id '{one_line(name)}' is not allowed; use letters, digits, '_' and '.'")
+    seen: dict[str, str] = {}
+    for name, config in study.resolve().items():
+        same = config.model_copy(update={"experiment": ""}).to_json()
+        if same in seen:
             raise StudyError(
-                f"{path}: experiments.{name}: optimizer '{optimizer}' has no settings; "
-                f"optimizers has: {', '.join(study.optimizers)}"
+                f"experiments.{name}: the same configuration as experiments.{seen[same]} "
+                f"({config.model.architecture}, layers {config.model.layers}, {config.optimizer.name})"
             )
-        key = (experiment.model, experiment.layers, optimizer)
-        if key in seen:
-            raise StudyError(
-                f"{path}: experiments.{name}: the same configuration as experiments.{seen[key]} "
-                f"({experiment.model}, layers {experiment.layers}, {optimizer})"
-            )
-        seen[key] = name
-
-
-def _explain(error: ValidationError) -> str:
-    """One of pydantic's errors as a line: the key, the value, what is allowed."""
-    # a misspelled key is also a missing one: the misspelling is what helps
-    problem: dict[str, Any] = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    location = [str(part) for part in problem["loc"] if part != "[key]"]
-    key, kind, value = ".".join(location), problem["type"], problem.get("input")
-    if kind == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        close = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        return f"{key}: unknown key (value {value!r}); {hint}allowed: {', '.join(known)}"
-    if kind == "missing":
-        return f"{key}: missing; it has no default"
-    if "[key]" in problem["loc"] and location[:1] == ["optimizers"]:
-        return f"{key}: unknown optimizer; allowed: {', '.join(get_args(OptimizerName))}"
-    if kind == "string_type" and location[:1] == ["experiments"]:
-        return f"experiments: id {value!r} must be text; put it in quotes"
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(value, dict) else f"{value!r}: "
-    return f"{key}: {shown}{message[0].lower()}{message[1:]}"
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    models = {"experiments": Experiment, "scales": Scale, "optimizers": OptimizerSettings, "gpt1": GPT1Files}
-    model = models.get(location[0]) if location else Study
-    if location[-1:] == ["tokenizer"]:
-        model = TokenizerSettings
-    return list(model.model_fields) if model else []
+        seen[same] = name

@@ -119,7 +119,7 @@ def predict_memory(
     shapes = config.model
     tokens = config.training.batch * shapes.context
     table_trained = model.embedding.weight.requires_grad
-    rows = min(chunk_rows(vocabulary), tokens)
+    rows = min(chunk_rows(vocabulary, device), tokens)
     table = vocabulary * shapes.width
 
     if shapes.architecture == "lstm":
@@ -132,7 +132,7 @@ def predict_memory(
         a_block = shapes.width * (5 * half + 4 * 4) + shapes.mlp * 2 * half + rows_of_weights
         kept = tokens * (shapes.layers * a_block + shapes.width * 4)
     copies = (all_parameters - table) * half if half == 2 else 0
-    product_rows = min(group_rows(vocabulary), tokens) if table_trained else rows
+    product_rows = min(group_rows(vocabulary, device), tokens) if table_trained else rows
     logits = vocabulary * (
         product_rows * half + (min(softmax_rows(vocabulary, device), tokens) * 4 if half == 2 else 0)
     )

@@ -1,24 +1,30 @@
-"""The study's four optimizers, each in PyTorch's fused implementation."""
+"""From an optimizer's entry to PyTorch's optimizer."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
+from lm.config.optimizers import OPTIMIZERS
 from lm.config.run import OptimizerConfig
+
+BETA1 = 0.9
+"""Adam's decay of the first moment, PyTorch's default: ``beta2`` alone is a setting."""
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD, and SGD with momentum.
+    """The configured optimizer; what its entry does not name is the factory's default.
 
-    Everything the configuration does not name is PyTorch's default. Frozen parameters are left out.
+    Frozen parameters are left out.
     """
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
-    if config.name == "adam":
-        return torch.optim.Adam(trainable, **common)
-    if config.name == "adamw":
-        return torch.optim.AdamW(trainable, **common)
-    return torch.optim.SGD(trainable, momentum=config.momentum, **common)
+    entry = OPTIMIZERS[config.name]
+    module, name = entry.factory.split(":")
+    factory = getattr(importlib.import_module(module), name)
+    arguments: dict[str, Any] = {"lr": config.lr, **config.settings, **entry.fixed}
+    if "beta2" in arguments:
+        arguments["betas"] = (BETA1, arguments.pop("beta2"))
+    return factory([parameter for parameter in parameters if parameter.requires_grad], **arguments)
