@@ -1,1 +1,1 @@
-"""From summaries and findings to documents: tables, figures and the writers that set them. Nothing is concluded here."""
+"""From summaries and findings to documents: tables, figures, writers. Nothing is concluded here."""

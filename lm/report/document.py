@@ -39,7 +39,7 @@ def environment(templates: Path, writer: Writer) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
 
-    def joined(items: Iterable[Any], conjunction: str = "and") -> Markup:
+    def listed(items: Iterable[Any], conjunction: str = "and") -> Markup:
         return Markup(text.listed((writer.prose(item) for item in items), conjunction))
 
     def capital(value: Any) -> Markup:
@@ -48,13 +48,17 @@ def environment(templates: Path, writer: Writer) -> jinja2.Environment:
     made.filters |= {
         "capital": capital,
         "counted": text.counted,
+        "each": lambda items, macro: [writer.prose(macro(item)) for item in items],
+        "flat": lambda items, name: [each for item in items for each in getattr(item, name)],
         "known": text.known,
-        "listed": joined,
+        "listed": listed,
+        "log_percent": lambda value: text.percent(text.change(value)),
         "number": text.number,
         "percent": text.percent,
-        "ppl": text.perplexity,
+        "ppl": lambda loss, digits=None: text.perplexity(text.power(loss), digits),
         "seconds": text.seconds,
-        "signed": text.signed,
+        "signed_percent": text.signed_percent,
+        "sum_of": lambda items, name: sum(len(getattr(item, name)) for item in items),
         "whole": text.whole,
     }
     made.globals |= {"code": writer.code, "strong": writer.strong, "emphasis": writer.emphasis}
@@ -75,7 +79,7 @@ class Document:
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the results have this table or figure."""
-        return key in self._parts(kind)
+        return key in {"table": self._tables, "figure": self._figures}[kind]
 
     def heading(self, level: int, title: Any, kept_with: float = 0.0) -> Markup:
         return self._writer.heading(level, title, kept_with)
@@ -124,6 +128,10 @@ class Document:
             raise KeyError(f"no {kind} '{key}' to refer to: ask doc.has first")
         return self._writer.reference(self._own[kind].word, f"{kind}-{key}", _PROMISE.format(f"{kind}:{key}"))
 
+    def passages(self) -> Markup:
+        """Where the format takes in the sample texts, if it can take in what stands outside the report."""
+        return self._writer.passages()
+
     def block(self, value: str, language: str = "") -> Markup:
         return self._writer.block(value, language)
 
@@ -141,9 +149,6 @@ class Document:
             return str(self._positions[kind][key])
 
         return re.sub(_PROMISE.format("(.*?)"), position, page)
-
-    def _parts(self, kind: str) -> Mapping[str, Table] | Mapping[str, Figure]:
-        return {"table": self._tables, "figure": self._figures}[kind]
 
     def _number(self, kind: str, key: str) -> int:
         positions = self._positions[kind]

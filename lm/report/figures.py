@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from lm.config.architectures import ARCHITECTURES
 from lm.config.optimizers import OPTIMIZERS
-from lm.findings import Findings
+from lm.findings.study import Findings
 from lm.report.text import known
 from lm.results.states import EXPLODED
 from lm.results.summary import Epoch, ExperimentSummary, Summaries
@@ -53,7 +55,7 @@ Painted = tuple[Canvas, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A drawn figure: ``kind`` names its caption among those of the templates, ``facts`` is what that is written from."""
+    """A drawn figure: ``kind`` names its caption in the templates, ``facts`` is what that is written from."""
 
     key: str
     kind: str
@@ -67,12 +69,12 @@ def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: P
     painters: list[tuple[str, str, Callable[[], Painted | None]]] = [
         ("pareto", "pareto", lambda: pareto(summaries, findings, labels)),
         ("optimizers", "optimizers", lambda: by_optimizer(summaries, labels)),
-        ("depth", "depth", lambda: by_depth(summaries, findings, labels)),
+        ("depth", "depth", lambda: by_depth(findings, labels)),
         ("gap", "gap", lambda: gap(summaries, labels)),
         ("memory", "memory", lambda: memory(summaries, findings, labels)),
     ]
     for summary in summaries.experiments:
-        painters.append((curve_key(summary.id), "curves", lambda summary=summary: curves(summary, labels)))
+        painters.append((curve_key(summary.id), "curves", partial(curves, summary, labels)))
     drawn: dict[str, Figure] = {}
     with plt.style.context(STYLE):
         for key, kind, paint in painters:
@@ -84,19 +86,17 @@ def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: P
 
 
 def _save(canvas: Canvas, path: Path) -> None:
-    if canvas.get_layout_engine() is not None:
-        settle(canvas)
+    _lay_out(canvas)
     canvas.savefig(f"{path}.svg", metadata={"Date": None})
     canvas.savefig(f"{path}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
     plt.close(canvas)
 
 
-def settle(canvas: Canvas) -> None:
-    """Lay a figure out for good, not again for each format; long labels and legends settle in the second pass."""
-    engine = canvas.get_layout_engine()
+def _lay_out(canvas: Canvas) -> None:
+    """Once for both formats, not again for each; long labels and legends settle in the second pass."""
+    engine = ConstrainedLayoutEngine()
     for _ in range(2):
         engine.execute(canvas)
-    canvas.set_layout_engine("none")
 
 
 def curve_key(experiment: str) -> str:
@@ -196,7 +196,12 @@ def _tick(loss: float) -> str:
 
 def _round_values(low: float, high: float) -> list[float]:
     """Round perplexities between two losses: 1-2-5 steps, finer where the range is narrow."""
-    for mantissas in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.2, 1.4, 1.6, 1.8, *np.arange(2, 10, 0.5))):
+    for mantissas in (
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 4, 5, 6, 8),
+        (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
+        tuple(np.arange(1, 10, 0.25)),
+    ):
         decades = range(math.floor(low / math.log(10)), math.ceil(high / math.log(10)) + 1)
         values = [m * 10.0**d for d in decades for m in mantissas if low <= math.log(m * 10.0**d) <= high]
         if len(values) >= 3:
@@ -221,7 +226,7 @@ def seeds(summaries: Iterable[ExperimentSummary]) -> int:
 
 def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
     """Training and validation of one experiment over epochs and over wall-clock."""
-    series = {
+    series: dict[str, tuple[Curve, dict[str, Any]]] = {
         "running": (curve(summary, lambda epoch: epoch.train_loss), {"color": RUNNING, "linestyle": (0, (4, 2))}),
         "training": (curve(summary, lambda epoch: epoch.train_eval_loss), {"color": TRAINING}),
         "validation": (curve(summary, lambda epoch: epoch.validation_loss), {"color": VALIDATION}),
@@ -284,6 +289,7 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> Canvas:
                     label=drawable(f"{label} ({summary.id})"),
                     color=shade,
                     linestyle=line,
+                    markerfacecolor=shade if line == "-" else "white",
                 )
         if known(unigram):
             axes.axhline(unigram, color=UNIGRAM, linestyle=":", linewidth=1.2, label=labels["unigram"])
@@ -327,11 +333,11 @@ def by_optimizer(summaries: Summaries, labels: Labels) -> Painted | None:
     return _panels(members, labels), {"seeds": seeds(shallow)}
 
 
-def by_depth(summaries: Summaries, findings: Findings, labels: Labels) -> Painted | None:
+def by_depth(findings: Findings, labels: Labels) -> Painted | None:
     """The experiments that the findings on depth compare."""
     if findings.depth is None:
         return None
-    chosen = [summaries[experiment] for series in findings.depth.series for experiment in series.experiments]
+    chosen = [summary for series in findings.depth.series for summary in series.experiments]
     depths = sorted({summary.layers for summary in chosen})
     shades = {layers: DEPTH[min(index, len(DEPTH) - 1)] for index, layers in enumerate(depths)}
     members = {
@@ -352,8 +358,8 @@ def by_depth(summaries: Summaries, findings: Findings, labels: Labels) -> Painte
 
 def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted | None:
     """Training time against best validation perplexity; lower left is better. Only what compares in time is drawn."""
-    front = findings.wall_clock.front
-    shown = [summaries[experiment] for experiment in findings.wall_clock.compared]
+    front = [summary.id for summary in findings.wall_clock.front]
+    shown = list(findings.wall_clock.compared)
     points = {
         summary.id: (summary.train_seconds.mean, summary.validation_loss.mean)
         for summary in shown
@@ -365,7 +371,7 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     canvas, axes = plt.subplots(figsize=(6.3, 3.5))
     ceiling = _ceiling(shown)
     places = {e: (x, min(y, ceiling)) for e, (x, y) in points.items()}
-    ring = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": FRONT}
+    ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": FRONT}
     ringed = [places[experiment] for experiment in front if experiment in places]
     axes.plot([x for x, _ in ringed], [y for _, y in ringed], **ring)
     for summary in shown:
@@ -387,7 +393,7 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     ]
     handles.append(Line2D([], [], label=labels["front"], **ring))
     canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.0, handletextpad=0.4)
-    settle(canvas)
+    _lay_out(canvas)
     _label_points(axes, [(summary, places[summary.id]) for summary in shown])
     left_out = [summary.id for summary in summaries.experiments if summary.id not in points]
     return canvas, {"front": [e for e in front if e in places], "left_out": left_out}
@@ -408,7 +414,7 @@ def _label_points(axes: Axes, points: Sequence[tuple[ExperimentSummary, tuple[fl
         [y for _, (_, y) in points],
         ax=axes,
         iter_lim=300,
-        expand=(1.3, 1.6),
+        expand=(1.6, 2.4),
         force_text=(0.3, 0.5),
         max_move=(15, 15),
         arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5},
@@ -461,10 +467,10 @@ def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     y = np.arange(len(shown))
     left = np.zeros(len(shown))
     for part, shade in PARTS.items():
-        width = np.array([getattr(s.memory, part) if known(getattr(s.memory, part)) else 0.0 for s in shown])
+        width = np.array([_or(getattr(s.memory, part), 0.0) for s in shown])
         axes.barh(y, width, left=left, color=shade, label=labels[part], height=0.7)
         left += width
-    measured = [s.memory.footprint if known(s.memory.footprint) else math.nan for s in shown]
+    measured = [_or(s.memory.footprint, math.nan) for s in shown]
     if np.isfinite(measured).any():
         axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label=labels["measured"])
     axes.set_yticks(y, [drawable(f"{s.id}: {_name(s, labels)}") for s in shown])
@@ -474,6 +480,10 @@ def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     axes.yaxis.set_minor_formatter(NullFormatter())
     canvas.legend(loc="outside upper center", ncols=3, columnspacing=1.2)
     return canvas, {"covered": findings.memory.covered}
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return value if known(value) else otherwise
 
 
 def _name(summary: ExperimentSummary, labels: Labels) -> str:

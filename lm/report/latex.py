@@ -14,6 +14,9 @@ from lm.report.table import Worded
 from lm.report.text import MISSING
 from lm.report.writer import Writer
 
+PASSAGES = "pdf/samples.tex"
+"""The sample texts as LaTeX, relative to report.tex; made with the PDF and, like it, not part of the repository."""
+
 _PAGE = 40
 """Rows that fit on a page; a longer table is set as one that breaks across pages."""
 
@@ -107,6 +110,9 @@ class Latex(Writer):
     def quote(self, lines: Sequence[str]) -> Markup:
         body = "\\par\n".join(self.prose(line) for line in lines)
         return Markup(f"\\begin{{quote}}\\small\\raggedright\n{body}\n\\end{{quote}}\n")
+
+    def passages(self) -> Markup:
+        return Markup(f"\\InputIfFileExists{{{PASSAGES}}}{{}}{{}}\n")
 
     def reference(self, word: str, key: str, position: str) -> Markup:
         del position

@@ -106,7 +106,9 @@ def _some(columns: Iterable[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
     return tuple(column for column in columns if any(row.get(column.key) not in (None, "", ()) for row in rows))
 
 
-def _by(summaries: Iterable[ExperimentSummary], value: Callable[[ExperimentSummary], float | None]) -> list:
+def _by(
+    summaries: Iterable[ExperimentSummary], value: Callable[[ExperimentSummary], float | None]
+) -> list[ExperimentSummary]:
     """Ascending; what has no figure comes last, in the report's order."""
 
     def key(summary: ExperimentSummary) -> tuple[bool, float]:
@@ -167,7 +169,7 @@ def performance(summaries: Summaries) -> Table:
     )
 
 
-def _remarks(findings: Findings, summary: ExperimentSummary) -> tuple[tuple[str, str], ...]:
+def _remarks(summary: ExperimentSummary) -> tuple[tuple[str, str], ...]:
     """Why a row's times and memory do not compare with the others'."""
     found = []
     if summary.hardware_mark:
@@ -188,7 +190,7 @@ def time(findings: Findings) -> Table:
             "validation_seconds": summary.validation_seconds.mean,
             "epoch_seconds": summary.epoch_seconds.mean,
             "tokens_per_second": summary.tokens_per_second.mean,
-            "remarks": _remarks(findings, summary),
+            "remarks": _remarks(summary),
         }
         for summary in shown
     ]
@@ -549,7 +551,7 @@ def memory_accounts(found: Memory) -> Table | None:
     rows: list[Row] = [
         {
             **named(account.experiment),
-            **{part: mib for part, mib in account.parts},
+            **dict(account.parts),
             "modelled": account.modelled,
             "measured": account.measured,
             "share": 100 * account.modelled / account.measured if account.measured else None,

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 MISSING = "–"
 _HUGE = 1e6
 """From here on a figure is written as a power of ten: nobody reads its digits."""
 
 
-def known(value: Any) -> bool:
+def known(value: float | None) -> TypeGuard[float]:
     """Whether there is a figure: neither None nor NaN nor infinite."""
     return value is not None and math.isfinite(value)
 
@@ -31,21 +31,49 @@ def number(value: Any, digits: int = 1) -> str:
 
 def whole(value: Any) -> str:
     """The nearest integer, in groups of three."""
-    return f"{round(value):,}" if known(value) else MISSING
+    if not known(value):
+        return MISSING
+    return f"{round(value):,}" if abs(value) < 1e15 else _power(value)
 
 
-def perplexity(value: Any) -> str:
+def power(loss: float | None) -> float | None:
+    """exp of a loss, infinite where that is too large for a float."""
+    if loss is None:
+        return None
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+def change(logarithm: float | None) -> float | None:
+    """A logarithm of a ratio as relative change: 0.1 is 10.5 % more."""
+    raised = power(logarithm)
+    return None if raised is None else raised - 1
+
+
+def perplexity(value: Any, digits: int | None = None) -> str:
     """A perplexity in a sentence: three figures below a thousand, none after the point beyond."""
     if not known(value):
         return MISSING
-    if abs(value) >= _HUGE:
-        return _power(value)
-    return number(value, 2 if value < 10 else 1) if value < 1000 else whole(value)
+    if digits is None:
+        digits = 2 if value < 10 else 1 if value < 1000 else 0
+    return whole(value) if digits == 0 and value < _HUGE else number(value, digits)
 
 
-def percent(value: Any, digits: int = 1) -> str:
-    """A size in percent; its direction is the sentence's business. Below ten, two figures are enough."""
-    return f"{number(abs(value), digits)} %" if known(value) else MISSING
+def percent(ratio: Any) -> str:
+    """The size of a relative change in percent; its direction is the sentence's business. Two figures, or three from a
+    hundred on."""
+    if not known(ratio):
+        return MISSING
+    size = abs(100 * ratio)
+    return f"{whole(size) if size >= 9.95 else number(size, 1)} %"
+
+
+def signed_percent(ratio: Any) -> str:
+    """A relative change in percent with its sign."""
+    size = percent(ratio)
+    return size if not known(ratio) or size == "0.0 %" else f"{'−' if ratio < 0 else '+'}{size}"
 
 
 def seconds(value: Any) -> str:
@@ -55,12 +83,6 @@ def seconds(value: Any) -> str:
     if value < 90:
         return f"{number(value, 1 if value < 20 else 0)} s"
     return f"{number(value / 60)} min" if value < 5400 else f"{number(value / 3600)} h"
-
-
-def signed(value: Any, digits: int = 1) -> str:
-    """A figure with its sign, a plus included."""
-    text = number(value, digits)
-    return text if not known(value) or value < 0 or float(text.replace(",", "")) == 0 else f"+{text}"
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

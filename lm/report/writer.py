@@ -68,6 +68,10 @@ class Writer(ABC):
     @abstractmethod
     def quote(self, lines: Sequence[str]) -> Markup: ...
 
+    def passages(self) -> Markup:
+        """Where the document takes in the sample texts; most formats have no such place."""
+        return Markup("")
+
     @abstractmethod
     def reference(self, word: str, key: str, position: str) -> Markup: ...
 
