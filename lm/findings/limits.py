@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lm.findings.verdicts import TRIFLE, Judge
+from lm.results.spread import Spread as Measured
 from lm.results.states import Kind
-from lm.results.summary import ExperimentSummary
+from lm.results.statistics import t_quantile
+from lm.results.summary import ExperimentSummary, Summaries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +81,81 @@ class Limit:
     tokens: int | None = None
     epochs: int | None = None
     experiments: tuple[ExperimentSummary, ...] = ()
+
+
+FEW_SEEDS = 5
+"""Below this many seeds, only large differences can be told."""
+
+
+def certainty(judge: Judge, measured: Measured) -> Certainty:
+    """What differences have to exceed in this study."""
+    experiments = judge.summaries.experiments
+    counts = [len(experiment.runs) for experiment in experiments]
+    spreads: dict[tuple[str, int, Kind], Spread] = {}
+    for experiment in experiments:
+        if len(experiment.runs) > 1:
+            continue
+        key = (experiment.text.scale, experiment.text.vocabulary, experiment.runs[0].course.kind)
+        deviation = measured.of(*key)
+        if deviation is not None:
+            spreads[key] = Spread(
+                scale=key[0],
+                kind=key[2],
+                deviation=deviation.nats,
+                freedom=deviation.freedom,
+                bound=t_quantile(deviation.freedom) * math.sqrt(2) * deviation.nats,
+                borrowed=deviation.borrowed,
+            )
+    return Certainty(
+        fewest=min(counts),
+        most=max(counts),
+        spreads=tuple(sorted(spreads.values(), key=lambda spread: (spread.scale, list(Kind).index(spread.kind)))),
+        comparisons=judge.largest_family,
+        trifle=math.expm1(TRIFLE),
+    )
+
+
+def limits(summaries: Summaries, certainty: Certainty) -> tuple[Limit, ...]:
+    """What a reader can't learn from these results."""
+    experiments = summaries.experiments
+    found = []
+    single = tuple(experiment for experiment in experiments if len(experiment.runs) == 1)
+    if single:
+        found.append(Limit(topic=Topic.ONE_SEED, seeds=1, experiments=single))
+        if not certainty.spreads:
+            found.append(Limit(topic=Topic.NO_SPREAD, experiments=single))
+    elif certainty.fewest < FEW_SEEDS:
+        found.append(Limit(topic=Topic.FEW_SEEDS, seeds=certainty.fewest))
+    if len({experiment.optimizer for experiment in experiments}) > 1:
+        found.append(Limit(topic=Topic.UNTUNED))
+    sizes = _sizes(summaries)
+    if len(sizes) > 1:
+        found.append(Limit(topic=Topic.SIZES, sizes=sizes))
+    text = experiments[0].text
+    found.append(Limit(topic=Topic.OTHER_TEXT, corpus=text.corpus))
+    tokens = [experiment.text.train_tokens for experiment in experiments if experiment.text.train_tokens is not None]
+    epochs = max(experiment.settings.epochs for experiment in experiments)
+    found.append(Limit(topic=Topic.LONGER, tokens=max(tokens, default=None), epochs=epochs))
+    for topic, own in (
+        (Topic.UNLIKE_HARDWARE, tuple(e for e in experiments if e.hardware_mark)),
+        (Topic.DISTURBED, tuple(e for e in experiments if e.disturbed)),
+    ):
+        if own:
+            found.append(Limit(topic=topic, experiments=own))
+    found.append(Limit(topic=Topic.ELSEWHERE))
+    resumed = tuple(e for e in experiments if any(run.resumed for run in e.runs))
+    if resumed:
+        found.append(Limit(topic=Topic.RESUMED, experiments=resumed))
+    return tuple(found)
+
+
+def _sizes(summaries: Summaries) -> tuple[Size, ...]:
+    shallowest: dict[str, ExperimentSummary] = {}
+    for experiment in summaries.experiments:
+        before = shallowest.get(experiment.model)
+        if before is None or experiment.layers < before.layers:
+            shallowest[experiment.model] = experiment
+    return tuple(
+        Size(model=e.model, model_label=e.model_label, layers=e.layers, parameters=e.parameters)
+        for e in shallowest.values()
+    )

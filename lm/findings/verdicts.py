@@ -305,7 +305,7 @@ class Judge:
 
     def loss(self, first: ExperimentSummary, second: ExperimentSummary) -> Verdict:
         """By validation loss of the best epoch."""
-        pair = min((first.id, second.id), (second.id, first.id))
+        pair = _ordered_pair(first, second)
         raw = self._raw(self.summaries[pair[0]], self.summaries[pair[1]])
         if isinstance(raw, Reason):
             verdict = Verdict(order=Order.NOT_COMPARABLE, reason=raw)
@@ -315,7 +315,7 @@ class Judge:
         return verdict if pair[0] == first.id else verdict.reversed
 
     def test_loss(self, first: ExperimentSummary, second: ExperimentSummary) -> Verdict:
-        """By test loss of the best epoch's weights, without correction: nothing is chosen by it."""
+        """By test loss of the best epoch's weights."""
         losses = [{run.seed: run.test_loss for run in experiment.runs} for experiment in (first, second)]
         return self.losses(first, second, *losses)
 
@@ -326,8 +326,18 @@ class Judge:
         first_losses: Mapping[int, float | None],
         second_losses: Mapping[int, float | None],
     ) -> Verdict:
-        """By other losses of the two, by seed, without correction."""
-        return judge_losses(first, second, first_losses, second_losses, self._spread)
+        """By other losses of the two, by seed, held to the same standard as their validation losses.
+
+        What the correction multiplied p by there, it multiplies p by here: equal losses get the same verdict.
+        """
+        raw = _raw(first, second, first_losses, second_losses, self._spread)
+        if isinstance(raw, Reason):
+            return Verdict(order=Order.NOT_COMPARABLE, reason=raw)
+        own = self._raw(first, second)
+        corrected = self._corrected.get(_ordered_pair(first, second))
+        if corrected is None or isinstance(own, Reason) or own.p == 0:
+            return raw.verdict(raw.p, 1)
+        return raw.verdict(min(1.0, raw.p * corrected[0] / own.p), corrected[1])
 
     def time(self, first: ExperimentSummary, second: ExperimentSummary) -> Verdict:
         """By training time of the whole run; differences are of logarithms."""
@@ -357,6 +367,10 @@ class Judge:
 
     def _raw(self, first: ExperimentSummary, second: ExperimentSummary) -> _Raw | Reason:
         return _raw(first, second, _validation(first), _validation(second), self._spread)
+
+
+def _ordered_pair(first: ExperimentSummary, second: ExperimentSummary) -> Pair:
+    return min((first.id, second.id), (second.id, first.id))
 
 
 _LEARNED = {
