@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lm.findings.find import find
-
 from lm.errors import reported
+from lm.findings.study import find
 from lm.report.report import write_report
-from lm.results.load import load_study
+from lm.report.samples import read_samples
+from lm.results.load import load_results
 
 
 @reported
@@ -17,8 +17,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(), help="the study's folder (default: %(default)s)")
     root = parser.parse_args().root
-    study = load_study(root)
-    write_report(find(study), study.params_text, study.locked or {}, root / "reports" / "templates", root / "reports")
+    results = load_results(root)
+    reports = root / "reports"
+    write_report(
+        find(results.summaries, results.reference, results.params),
+        configuration=results.params_text,
+        locked=results.locked,
+        samples=read_samples(reports / "samples.json"),
+        templates=reports / "templates",
+        folder=reports,
+    )
 
 
 if __name__ == "__main__":

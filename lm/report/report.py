@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lm.errors import StudyError
 from lm.findings.cost import GOOD_ENOUGH
 from lm.findings.limits import Topic
 from lm.findings.study import Findings
 from lm.report import tables
 from lm.report.document import WRITERS, render, words
 from lm.report.figures import Figure, curve_key, draw_all
+from lm.report.markdown import Markdown
+from lm.report.samples import Samples
 from lm.results.states import CLEARLY, WIDE_GAP
 from lm.results.summary import Summaries
 
@@ -27,23 +28,29 @@ MARKS = {"clearly": CLEARLY, "wide_gap": WIDE_GAP, "good_enough": GOOD_ENOUGH}
 
 
 def write_report(
-    findings: Findings, configuration: str, locked: Mapping[str, Mapping[str, str]], templates: Path, folder: Path
+    findings: Findings,
+    *,
+    configuration: str,
+    locked: Mapping[str, Mapping[str, str]],
+    samples: Samples | None,
+    templates: Path,
+    folder: Path,
 ) -> None:
-    """Write report.md, report.tex and figures/ under ``folder``, all or none.
+    """Write report.md, report.tex, figures/ and, where there are ``samples``, samples.md under ``folder``: all or none.
 
     ``configuration``: the text of params.yaml; ``locked``: hashes by run, as dvc.lock has them. Raises StudyError where
-    a file can't be written or a template can't be read.
+    a template can't be read.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as name:
-            aside = Path(name)
-            figures = draw_all(findings.summaries, findings, words(templates, "figures.j2").labels, aside / "figures")
-            for page, text in pages(findings, configuration, locked, templates, figures).items():
-                (aside / page).write_text(text, encoding="utf-8")
-            _put_in_place(aside, folder)
-    except OSError as error:
-        raise StudyError(f"{error.filename or folder}: can't be written: {error.strerror or error}") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as name:
+        aside = Path(name)
+        figures = draw_all(findings.summaries, findings, words(templates, "figures.j2").labels, aside / "figures")
+        made = pages(findings, configuration, locked, templates, figures)
+        if samples is not None:
+            made["samples.md"] = render("samples", templates, Markdown(), {"samples": samples})
+        for page, text in made.items():
+            (aside / page).write_text(text, encoding="utf-8")
+        _put_in_place(aside, folder)
 
 
 def pages(

@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lm.findings.architectures import Architectures, Match
 from lm.findings.cost import WallClock
-from lm.findings.effects import Architectures, Depth, Match, Optimizers
+from lm.findings.depth import Depth
 from lm.findings.memory import Memory
+from lm.findings.optimizers import Optimizers
 from lm.findings.quality import Quality
 from lm.findings.remedies import Treated
 from lm.findings.replication import Replication
