@@ -21,6 +21,7 @@ from lm.report.latex import Latex
 from lm.report.markdown import Markdown
 from lm.report.table import Table, worded
 from lm.report.writer import Writer, one_line
+from lm.results.names import natural
 
 WRITERS: tuple[type[Writer], ...] = (Markdown, Latex)
 _PROMISE = "\ufdd0{}\ufdd1"
@@ -48,8 +49,10 @@ def environment(templates: Path, writer: Writer) -> jinja2.Environment:
     made.filters |= {
         "capital": capital,
         "counted": text.counted,
-        "each": lambda items, macro: [writer.prose(macro(item)) for item in items],
+        "each": lambda items, macro, *more: [writer.prose(macro(item, *more)) for item in items],
         "flat": lambda items, name: [each for item in items for each in getattr(item, name)],
+        "ids": lambda experiments: sorted((each.id for each in experiments), key=natural),
+        "joined": lambda items: Markup("; ".join(writer.prose(item) for item in items)),
         "known": text.known,
         "listed": listed,
         "log_percent": lambda value: text.percent(text.change(value)),

@@ -105,7 +105,8 @@ class Latex(Writer):
 
     def items(self, values: Sequence[Markup]) -> Markup:
         lines = "".join(f"  \\item {value}\n" for value in values)
-        return Markup(f"\\begin{{itemize}}\n{lines}\\end{{itemize}}\n" if lines else "")
+        ragged = "\\raggedright" if "\\texttt" in lines else ""  # a long command breaks, but does not stretch
+        return Markup(f"\\begin{{itemize}}{ragged}\n{lines}\\end{{itemize}}\n")
 
     def quote(self, lines: Sequence[str]) -> Markup:
         body = "\\par\n".join(self.prose(line) for line in lines)

@@ -553,7 +553,7 @@ def memory_accounts(found: Memory) -> Table | None:
     rows: list[Row] = [
         {
             **named(account.experiment),
-            **dict(account.parts),
+            **{f"part_{part}": mib for part, mib in account.parts},
             "modelled": account.modelled,
             "measured": account.measured,
             "share": 100 * account.modelled / account.measured if account.measured else None,
@@ -568,7 +568,7 @@ def memory_accounts(found: Memory) -> Table | None:
         key="memory_accounts",
         columns=(
             *NAME,
-            *(Column(key=part, digits=1) for part in parts),
+            *(Column(key=f"part_{part}", digits=1) for part in parts),
             Column(key="modelled", digits=1),
             *_some((Column(key="measured", digits=1), Column(key="share", digits=0)), rows),
         ),

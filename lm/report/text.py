@@ -81,7 +81,7 @@ def seconds(value: Any) -> str:
     if not known(value):
         return MISSING
     if value < 90:
-        return f"{number(value, 1 if value < 20 else 0)} s"
+        return f"{number(value)} s"
     return f"{number(value / 60)} min" if value < 5400 else f"{number(value / 3600)} h"
 
 
