@@ -90,12 +90,13 @@ class Treated:
 
 
 WARMUP, DROPOUT, CLIP, PATIENCE = 0.1, 0.2, 1.0, 2
-_DECADES = {"sgd": (10, 100, 1000), "momentum": (10, 100)}
+_DECADES = {"sgd": (100, 1000), "momentum": (10, 100)}
+"""Times the rate: SGD needs the larger steps, for momentum 0.9 makes each ten times as long."""
 _SMALLER, _LARGER, _MUCH_SMALLER = 0.3, 3.0, 0.1
 _LONGER, _MORE_TEXT = 2, 3
 
 Line = tuple[Why, str, dict[str, Any]]
-"""Why, how the new experiment's id ends, and what its line changes."""
+"""Why, how the new experiment's id begins, and what its line changes."""
 
 
 def treated_pairs(summaries: Summaries) -> list[Pair]:
@@ -157,22 +158,26 @@ def advice(summaries: Summaries, params: dict[str, Any]) -> tuple[Advice, ...]:
 
     ``params``: params.yaml as read.
     """
-    meant: dict[Why, list[ExperimentSummary]] = {}
-    settings: dict[Why, list[tuple[str, str]]] = {}
+    meant: dict[tuple[Why, str], list[ExperimentSummary]] = {}
+    settings: dict[tuple[Why, str], list[tuple[str, str]]] = {}
     short: list[ExperimentSummary] = []
     for experiment in summaries.experiments:
         if experiment.of is not None:
             continue
         if _lacks_text(experiment):
             short.append(experiment)
-        for why, ending, changes in _lines(experiment):
-            name = f"{experiment.id}_{ending}"
+        for why, beginning, changes in _lines(experiment):
+            # a key that begins with a digit or has a dot does not pass the parser of -S
+            name = f"{beginning}_{experiment.id.replace('.', '_')}"
             if name in (params.get("experiments") or {}) or _tried(summaries, experiment, changes):
                 continue
-            if experiment not in meant.setdefault(why, []):
-                meant[why].append(experiment)
-            settings.setdefault(why, []).append((f"+experiments.{name}", _line(experiment.id, changes)))
-    found = [_advice(why, meant[why], settings[why], everyone=False) for why in Why if meant.get(why)]
+            # what is done to a rate differs by optimizer, so that a line each is shorter and says more
+            cause = why, experiment.optimizer if why is Why.RATE_TOO_SMALL else ""
+            if experiment not in meant.setdefault(cause, []):
+                meant[cause].append(experiment)
+            settings.setdefault(cause, []).append((f"+experiments.{name}", _line(experiment.id, changes)))
+    causes = sorted(meant, key=lambda cause: list(Why).index(cause[0]))
+    found = [_advice(cause[0], meant[cause], settings[cause], everyone=False) for cause in causes]
     more = _more_text(short, params)
     return (*found, more) if more is not None else tuple(found)
 
@@ -275,7 +280,7 @@ def _line(experiment: str, changes: dict[str, Any]) -> str:
     shown = ",".join(
         f"{key}:{value:g}" if isinstance(value, float) else f"{key}:{value}" for key, value in changes.items()
     )
-    return f"{{of:'{experiment}',{shown}}}"
+    return f'{{of:"{experiment}",{shown}}}'
 
 
 def _rounded(value: float) -> float:
