@@ -27,7 +27,7 @@ def main() -> None:
         raise StudyError(f"{reports / 'report.tex'}: no such file; `dvc repro` makes it")
     samples = read_samples(reports / "samples.json")
     (reports / "pdf").mkdir(exist_ok=True)
-    passages = "" if samples is None else render("samples", reports / "templates", Latex(), {"samples": samples})
+    passages = "" if samples is None else render("samples", reports / "templates", Latex, {"samples": samples})
     (reports / PASSAGES).write_text(passages, encoding="utf-8")
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-outdir=pdf", "report.tex"]
     done = subprocess.run(command, cwd=reports, capture_output=True, text=True, errors="replace", check=False)

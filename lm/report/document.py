@@ -6,6 +6,7 @@ Same inputs give the same bytes: nothing here knows the date or the machine that
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,8 +29,10 @@ _PROMISE = "\ufdd0{}\ufdd1"
 """Stands for the number of a table or figure that a reference names before the document calls it."""
 
 
-def environment(templates: Path, writer: Writer) -> jinja2.Environment:
-    """Templates as ``writer`` sets them: what they print is made safe in its format, what macros return stands."""
+@functools.cache
+def environment(templates: Path, kind: type[Writer]) -> jinja2.Environment:
+    """Templates as a writer sets them: what they print is made safe in its format, what macros return stands."""
+    writer = kind()
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
@@ -163,7 +166,7 @@ class Document:
 def render(
     name: str,
     templates: Path,
-    writer: Writer,
+    writer: type[Writer],
     context: Mapping[str, Any],
     tables: Mapping[str, Table] | None = None,
     figures: Mapping[str, Figure] | None = None,
@@ -174,9 +177,8 @@ def render(
     """
     made = environment(templates, writer)
     try:
-        document = Document(writer, made, tables or {}, figures or {})
-        made.globals["doc"] = document
-        page = made.get_template(f"{name}.{writer.suffix}.j2").render(**context)
+        document = Document(writer(), made, tables or {}, figures or {})
+        page = made.get_template(f"{name}.{writer.suffix}.j2").render(doc=document, **context)
     except jinja2.TemplateSyntaxError as error:
         raise StudyError(f"{templates / (error.name or '')}, line {error.lineno}: {error.message}") from None
     except jinja2.TemplateNotFound as error:
@@ -186,7 +188,7 @@ def render(
 
 def words(templates: Path, name: str) -> Any:
     """The plain words of a template, for what is drawn rather than set."""
-    return environment(templates, _Plain()).get_template(name).module
+    return environment(templates, _Plain).get_template(name).module
 
 
 class _Plain(Markdown):

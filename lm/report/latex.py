@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import pandas as pd
 from markupsafe import Markup
 
 from lm.report.table import Worded
@@ -120,33 +119,22 @@ class Latex(Writer):
         return Markup(rf"{word}~\ref{{{key}}}")
 
     def table(self, worded: Worded) -> Markup:
-        """A booktabs table with siunitx columns by pandas' Styler; wide ones shrink to the text's width."""
-        body = pd.DataFrame([list(row) for row in worded.cells], columns=range(len(worded.titles)))
-        formats = []
-        for column, decimals in enumerate(worded.digits):
-            if decimals is None:
-                body[column] = [str(self.prose(cell)) for cell in body[column]]
-                formats.append("l")
-                continue
-            plain = [cell.replace(",", "") for cell in body[column]]
-            figures = [cell for cell in plain if cell != MISSING and "e" not in cell]
-            digits = max([len(cell.split(".")[0].lstrip("-+")) for cell in figures], default=1)
-            sign = "+" if any(cell.startswith(("-", "+")) for cell in figures) else ""
-            formats.append(f"S[table-format={sign}{digits}.{decimals}]")
-            # siunitx sets figures; a dash and a power of ten are text to it
-            body[column] = ["{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain]
-        styles = pd.DataFrame("", index=body.index, columns=body.columns)
-        for row, column in worded.bold:
-            styles.loc[row, column] = "bfseries: ;"
-        titles = [f"{{{self.prose(title)}}}" for title in worded.titles]
-        styler = body.style.hide(axis="index").format_index(titles.__getitem__, axis=1)
-        styler = styler.apply(lambda _: styles, axis=None)
-        layout: dict[str, Any] = {"hrules": True, "column_format": "@{}" + "".join(formats) + "@{}"}
-        label = f"table-{worded.key}"
-        if len(body) > _PAGE:
-            long = styler.to_latex(environment="longtable", caption=str(worded.caption), label=label, **layout)
-            return Markup(f"{{\\footnotesize\n{long}}}\n\n{worded.note}\n")
-        tabular = styler.to_latex(**layout)
+        """A booktabs table with siunitx columns; wide ones shrink to the text's width, long ones break across pages."""
+        columns = [self._column([row[i] for row in worded.cells], digits) for i, digits in enumerate(worded.digits)]
+        layout = "@{}" + "".join(kind for kind, _ in columns) + "@{}"
+        head = " & ".join(f"{{{self.prose(title)}}}" for title in worded.titles) + r" \\"
+        rows = []
+        for index, row in enumerate(zip(*(cells for _, cells in columns), strict=True)):
+            bold = (r"\bfseries " if (index, column) in worded.bold else "" for column in range(len(row)))
+            rows.append(" & ".join(mark + cell for mark, cell in zip(bold, row, strict=True)) + r" \\")
+        body, label = "\n".join(rows), f"table-{worded.key}"
+        if len(rows) > _PAGE:
+            return Markup(
+                f"{{\\footnotesize\n\\begin{{longtable}}{{{layout}}}\n"
+                f"\\caption{{{worded.caption}}}\\label{{{label}}} \\\\\n"
+                f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n"
+                f"\\bottomrule\n\\endfoot\n{body}\n\\end{{longtable}}}}\n\n{worded.note}\n"
+            )
         note = (
             f"\\par\\smallskip\\begin{{minipage}}{{\\linewidth}}\\footnotesize {worded.note}\\end{{minipage}}\n"
             if worded.note
@@ -155,8 +143,22 @@ class Latex(Writer):
         return Markup(
             "\\begin{table}[H]\n\\centering\\small\n"
             f"\\caption{{{worded.caption}}}\\label{{{label}}}\n"
-            f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{tabular}\\end{{adjustbox}}\n{note}\\end{{table}}\n"
+            "\\begin{adjustbox}{max width=\\linewidth}\n"
+            f"\\begin{{tabular}}{{{layout}}}\n\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+            f"\\end{{adjustbox}}\n{note}\\end{{table}}\n"
         )
+
+    def _column(self, cells: list[str], digits: int | None) -> tuple[str, list[str]]:
+        """The kind of a column and its cells: text, or figures that siunitx aligns at the point."""
+        if digits is None:
+            return "l", [self.prose(cell) for cell in cells]
+        plain = [cell.replace(",", "") for cell in cells]
+        figures = [cell for cell in plain if cell != MISSING and "e" not in cell]
+        whole = max([len(cell.split(".")[0].lstrip("-+")) for cell in figures], default=1)
+        sign = "+" if any(cell.startswith(("-", "+")) for cell in figures) else ""
+        # a dash and a power of ten are text to siunitx
+        shown = ["{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain]
+        return f"S[table-format={sign}{whole}.{digits}]", shown
 
     def figure(self, key: str, caption: str, word: str, position: int) -> Markup:
         del word, position

@@ -47,7 +47,7 @@ def write_report(
         figures = draw_all(findings.summaries, findings, words(templates, "figures.j2").labels, aside / "figures")
         made = pages(findings, configuration, locked, templates, figures)
         if samples is not None:
-            made["samples.md"] = render("samples", templates, Markdown(), {"samples": samples})
+            made["samples.md"] = render("samples", templates, Markdown, {"samples": samples})
         for page, text in made.items():
             (aside / page).write_text(text, encoding="utf-8")
         _put_in_place(aside, folder)
@@ -72,7 +72,7 @@ def pages(
     }
     built = tables.build(findings, locked)
     return {
-        f"report.{writer.suffix}": render("report", templates, writer(), context, built, figures) for writer in WRITERS
+        f"report.{writer.suffix}": render("report", templates, writer, context, built, figures) for writer in WRITERS
     }
 
 
