@@ -270,17 +270,24 @@ def _advice(
         why=why,
         experiments=tuple(experiments),
         settings=tuple(settings),
-        command=shlex.join(["dvc", "exp", "run", *words]),
+        command=" ".join(["dvc", "exp", "run", *map(_quoted, words)]),
         everyone=everyone,
     )
 
 
+def _quoted(word: str) -> str:
+    """For a shell; in double quotes where single ones stand in the word and nothing in it means anything to a shell."""
+    if "'" in word and not set(word) & set('$`"\\!'):
+        return f'"{word}"'
+    return shlex.quote(word)
+
+
 def _line(experiment: str, changes: dict[str, Any]) -> str:
     """An experiment's line as Hydra's parser, which ``-S`` goes through, reads it; the id in quotes stays text."""
-    shown = ",".join(
-        f"{key}:{value:g}" if isinstance(value, float) else f"{key}:{value}" for key, value in changes.items()
+    shown = ", ".join(
+        f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}" for key, value in changes.items()
     )
-    return f'{{of:"{experiment}",{shown}}}'
+    return f"{{of: '{experiment}', {shown}}}"
 
 
 def _rounded(value: float) -> float:

@@ -385,16 +385,42 @@ def _validation(experiment: ExperimentSummary) -> dict[int, float | None]:
     return {run.seed: run.validation_loss for run in experiment.runs}
 
 
-def judge_losses(
-    first: ExperimentSummary,
-    second: ExperimentSummary,
-    first_losses: Mapping[int, float | None],
-    second_losses: Mapping[int, float | None],
-    spread: Spread,
-) -> Verdict:
-    """Two experiments by losses of theirs (nats a token, by seed; None where a run diverged), without correction."""
-    raw = _raw(first, second, first_losses, second_losses, spread)
-    return Verdict(order=Order.NOT_COMPARABLE, reason=raw) if isinstance(raw, Reason) else raw.verdict(raw.p, 1)
+def judge_versions(pairs: Sequence[tuple[ExperimentSummary, ExperimentSummary]], spread: Spread) -> list[Verdict]:
+    """Each pair's verdict, of two versions of an experiment that may belong to different studies, as one family.
+
+    Where they predicted other tokens of the same text, the second's loss is converted to the first's tokens by way of
+    the bytes that both stand for; where the text is another, or the bytes are unknown, they do not compare.
+    """
+    raws: list[_Raw | Reason] = []
+    for first, second in pairs:
+        scale = _token_ratio(first, second)
+        if scale is None:
+            raws.append(Reason.OTHER_TEXT)
+            continue
+        losses = {seed: None if loss is None else scale * loss for seed, loss in _validation(second).items()}
+        raws.append(_raw_of_one_text(first, second, _validation(first), losses, spread))
+    corrected = iter(holm([raw.p for raw in raws if isinstance(raw, _Raw)]))
+    count = sum(isinstance(raw, _Raw) for raw in raws)
+    return [
+        raw.verdict(next(corrected), count)
+        if isinstance(raw, _Raw)
+        else Verdict(order=Order.NOT_COMPARABLE, reason=raw)
+        for raw in raws
+    ]
+
+
+def _token_ratio(first: ExperimentSummary, second: ExperimentSummary) -> float | None:
+    """What a loss a token of the second is to be multiplied by to be one a token of the first; None: not comparable."""
+    if same_text(first, second):
+        return 1.0
+    ours, theirs = first.text, second.text
+    if ours.corpus != theirs.corpus or ours.validation_bytes != theirs.validation_bytes or not ours.validation_bytes:
+        return None
+    if None in (first.validation_bits_per_byte.mean, second.validation_bits_per_byte.mean):
+        return None
+    if not ours.validation_tokens or not theirs.validation_tokens:
+        return None
+    return theirs.validation_tokens / ours.validation_tokens
 
 
 def _raw(
@@ -406,6 +432,16 @@ def _raw(
 ) -> _Raw | Reason:
     if not same_text(first, second):
         return Reason.OTHER_TEXT
+    return _raw_of_one_text(first, second, first_losses, second_losses, spread)
+
+
+def _raw_of_one_text(
+    first: ExperimentSummary,
+    second: ExperimentSummary,
+    first_losses: Mapping[int, float | None],
+    second_losses: Mapping[int, float | None],
+    spread: Spread,
+) -> _Raw | Reason:
     failed = first.state is State.DIVERGED, second.state is State.DIVERGED
     if any(failed):
         return _DIVERGED[failed]

@@ -1,34 +1,41 @@
-"""From a configuration to a model, and what its parameters count."""
+"""From a configuration to a model: its weights, what its parameters count, what its products take."""
 
 from __future__ import annotations
 
+import importlib
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import safe_open
 from torch import nn
 
+from lm.config.architectures import ARCHITECTURES
 from lm.config.run import ModelConfig
 from lm.embeddings.tables import PretrainedEmbeddings
 from lm.errors import StudyError
 from lm.models.attention import CausalSelfAttention
 from lm.models.embeddings import FrozenEmbedding, learned_embedding
-from lm.models.gpt import GPT
-from lm.models.lstm import LSTM
+from lm.models.language_model import Entry, LanguageModel, Table
 
 FROZEN = "frozen_embeddings_sha256"
 """Key in a saved model's metadata: which tables belong to it, and are not in it."""
 
 
-def build_model(config: ModelConfig, vocabulary: int, pretrained: PretrainedEmbeddings | None = None) -> GPT | LSTM:
+def entry(architecture: str) -> Entry:
+    """The architecture's module; raises :class:`KeyError` for a name that no configuration lets pass."""
+    return cast(Entry, importlib.import_module(ARCHITECTURES[architecture].module))
+
+
+def build_model(config: ModelConfig, vocabulary: int, pretrained: PretrainedEmbeddings | None = None) -> LanguageModel:
     """The configured architecture with freshly drawn weights (seed torch's generator first).
 
     ``pretrained`` tables are for ``embeddings: gpt1``, which only a model of shapes (the meta device) can do without;
     else raises :class:`ValueError`.
     """
 
-    def table(name: str, entries: int) -> nn.Embedding | FrozenEmbedding:
+    def table(name: str, entries: int) -> Table:
         if config.embeddings == "learned":
             return learned_embedding(entries, config.width)
         if pretrained is not None:
@@ -37,15 +44,12 @@ def build_model(config: ModelConfig, vocabulary: int, pretrained: PretrainedEmbe
             raise ValueError(f"embeddings {config.embeddings} need their tables")
         return FrozenEmbedding(torch.empty(entries, config.width))
 
-    embedding = table("tokens", vocabulary)
-    if config.architecture == "lstm":
-        return LSTM(embedding, config.lstm_hidden, config.layers)
-    return GPT(embedding, table("positions", config.context), config.layers, config.heads, config.mlp)
+    return entry(config.architecture).build(config, vocabulary, table)
 
 
 def restore_model(
     path: Path, config: ModelConfig, vocabulary: int, pretrained: PretrainedEmbeddings | None
-) -> GPT | LSTM:
+) -> LanguageModel:
     """The trained model of a run's ``model.safetensors``, joined with the frozen tables that it leaves out.
 
     Raises :class:`StudyError` when it was trained with other tables.
@@ -59,7 +63,7 @@ def restore_model(
     return model
 
 
-def count_parameters(model: GPT | LSTM) -> dict[str, int]:
+def count_parameters(model: LanguageModel) -> dict[str, int]:
     """Parameters in all (tied ones once), those an optimizer updates, embeddings, attention projections.
 
     Frozen tables, though buffers to PyTorch, are parameters of the model.
@@ -76,3 +80,15 @@ def count_parameters(model: GPT | LSTM) -> dict[str, int]:
         "embedding_parameters": sum(map(size, tables)),
         "attention_parameters": sum(map(size, attentions)),
     }
+
+
+def step_operations(config: ModelConfig, vocabulary: int, tokens: int, frozen_table: bool) -> dict[str, float]:
+    """Floating-point operations of matrix products, forward and backward, for ``tokens`` predicted tokens.
+
+    A product with a trained weight costs three times its forward pass. With a frozen table the projection has no
+    weight's gradient, and the body's first product none of its input's: these cost twice.
+    """
+    projection = (2 if frozen_table else 3) * 2 * tokens * config.width * vocabulary
+    of_body = entry(config.architecture).operations(config)
+    body = 2.0 * tokens * (3 * of_body.deeper + (2 if frozen_table else 3) * of_body.from_table)
+    return {"projection": float(projection), "body": body}

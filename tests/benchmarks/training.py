@@ -22,7 +22,7 @@ import torch
 
 from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
 from lm.corpus.windows import PADDING, Windows
-from lm.operations import step_operations
+from lm.models.build import step_operations
 from lm.training.hardware import fingerprint, settle
 from lm.training.loop import Trainer
 from lm.training.loss import projected_cross_entropy
