@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Page:
-    """A Markdown report: prose lines (paragraphs, bullets, captions, notes), and tables by the words they begin with."""
+    """A Markdown report: its lines of prose (paragraphs, bullets, captions, notes), and its tables by caption."""
 
     prose: list[str] = field(default_factory=list)
     tables: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -29,7 +29,7 @@ def read(markdown: str) -> Page:
     caption, heads = "", []
     for line in body.splitlines():
         if line.startswith("|"):
-            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            cells = [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             if set(line) <= set("|-: "):
                 continue
             if not heads:

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
-
-from lm.config.study import load_study
 from lm.results.findings import Findings, find
 from lm.results.findings.architectures import architectures
 from lm.results.findings.comparison import compare
@@ -27,6 +25,8 @@ from lm.results.findings.quality import generalization, last_epoch_claim
 from lm.results.findings.remedies import lookup, remedies
 from lm.results.findings.replication import replication
 from lm.results.findings.stopping import stop_after, stopping
+
+from lm.config.study import load_study
 from lm.results.reference import VALIDATION_TOKENS, Reference, as_results, load_reference
 from lm.results.statistics import ONE_SEED_BOUND, difference, estimate, t95, time_bound
 from tests.synthetic import GRID, make_results

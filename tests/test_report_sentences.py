@@ -6,19 +6,20 @@ A study may have any grid, seeds missing, runs that diverged or exploded, equal 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from lm.findings.study import Findings, find
 from lm.report.report import pages
 from lm.results.reference import load_reference
 from lm.results.summarize import summarize
 from tests.invented_studies import studies
-from tests.reading import figure, ids, plain, read
+from tests.reading import Page, figure, ids, plain, read
 from tests.synthetic import GRID, make_results
 
 ROOT = Path(__file__).parent.parent
@@ -26,27 +27,31 @@ TEMPLATES = ROOT / "reports" / "templates"
 REFERENCE = load_reference(ROOT / "reports" / "reference")
 PARAMS: dict[str, Any] = {"scales": {"laptop": {"epochs": 5, "tokenizer": {"train_share": 0.1}}}}
 
+
+@dataclass(frozen=True)
+class Report:
+    """A study's findings and what was rendered from them."""
+
+    findings: Findings
+    markdown: str
+    latex: str
+    page: Page
+
+
 Study = tuple[pd.DataFrame, pd.DataFrame]
 
 
-def rendered(study: Study) -> tuple[Findings, str, str]:
+def rendered(study: Study) -> Report:
     findings = find(summarize(*study), REFERENCE, PARAMS)
     made = pages(findings, "seeds: [42]", {}, TEMPLATES, {})
-    return findings, made["report.md"], made["report.tex"]
+    return Report(findings, made["report.md"], made["report.tex"], read(made["report.md"]))
 
 
-INVENTED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@INVENTED
-@given(studies())
-def test_every_line_is_well_formed(study: Study):
-    _, markdown, _ = rendered(study)
-    page = read(markdown)
-    assert page.prose
-    for line in page.prose:
+def every_line_is_well_formed(report: Report) -> None:
+    assert report.page.prose
+    for line in report.page.prose:
         text = plain(line)
-        assert not re.search(r"\b(nan|None|inf|True|False|undefined)\b", text), line
+        assert not re.search(r"\b(nan|None(?! of)|inf|True|False|undefined)\b", text), line
         assert "  " not in line, line
         assert not re.search(r"[{}\ufdd0\ufdd1]|\(\)| [,.;:)]|\( |\.\.|,,|;;|[,;:]\.|\.;", text), line
         assert not re.search(r"(?<!\d)–(?!\d)", text.replace("“–”", "")), f"a dash for a figure: {line}"
@@ -54,89 +59,82 @@ def test_every_line_is_well_formed(study: Study):
         assert text.count("“") == text.count("”"), line
         assert line.strip("-* "), "an empty bullet"
         assert re.search(r"([.:]|code\.?|\*)$", text) or text.startswith("- A:") or "·" in text, f"no full stop: {line}"
-    for caption, rows in page.tables.items():
+    for caption, rows in report.page.tables.items():
         assert rows, f"an empty table: {caption}"
         for row in rows:
             for cell in row.values():
                 assert not re.search(r"\b(nan|None|inf)\b", cell), (caption, row)
 
 
-@INVENTED
-@given(studies())
-def test_latex_closes_what_it_opens(study: Study):
-    _, markdown, latex = rendered(study)
-    body = latex.split(r"\begin{Verbatim}")[0]
+def latex_closes_what_it_opens(report: Report) -> None:
+    body = report.latex.split(r"\begin{Verbatim}")[0]
     bare = re.sub(r"\\[{}]", "", body)
     assert bare.count("{") == bare.count("}")
-    opened, closed = (sorted(re.findall(rf"\\{word}\{{(\w+)\}}", latex)) for word in ("begin", "end"))
+    opened, closed = (sorted(re.findall(rf"\\{word}\{{(\w+)\}}", report.latex)) for word in ("begin", "end"))
     assert opened == closed
-    labels = set(re.findall(r"\\label\{([\w-]+)\}", latex))
-    assert set(re.findall(r"\\ref\{([\w-]+)\}", latex)) <= labels
-    assert len(re.findall(r"\\caption\{", latex)) == len(re.findall(r"^\*\*(?:Table|Figure) \d+\.\*\*", markdown, re.M))
+    labels = set(re.findall(r"\\label\{([\w-]+)\}", report.latex))
+    assert set(re.findall(r"\\ref\{([\w-]+)\}", report.latex)) <= labels
+    assert len(re.findall(r"\\caption\{", report.latex)) == len(
+        re.findall(r"^\*\*(?:Table|Figure) \d+\.\*\*", report.markdown, re.M)
+    )
     assert r"\item " not in re.sub(r"\\item \S", "", body), "an empty bullet"
 
 
-@INVENTED
-@given(studies())
-def test_each_experiment_ended_in_one_way(study: Study):
+def each_experiment_ended_in_one_way(report: Report) -> None:
     """Which learned is told from the data: below 90 % of the unigram model's perplexity, and not diverged."""
-    findings, markdown, _ = rendered(study)
-    page = read(markdown)
-    every = [summary.id for summary in findings.summaries.experiments]
-    answer = next(line for line in page.prose if "learned to use context" in line or "not learn to use context" in line)
+    every = [summary.id for summary in report.findings.summaries.experiments]
+    answer = next(
+        line
+        for line in report.page.prose
+        if re.match(r"(- )?(\d+ of|All|None of|The experiment)\b.* to use context", line)
+    )
     answer = plain(answer).lstrip("- ").split(". A run counts")[0]
     if len(every) > 1:
         named = [experiment for group in re.findall(r"\(([^)]*)\)", answer) for experiment in ids(group)]
         assert sorted(named) == sorted(every), answer
     count = re.match(r"(\d+) of (\d+) experiments", answer)
     if count:
-        able = [summary for summary in findings.summaries.experiments if summary.learned]
+        able = [summary for summary in report.findings.summaries.experiments if summary.learned]
         assert (int(count[1]), int(count[2])) == (len(able), len(every))
         assert 0 < len(able) < len(every)
-    words = {row["#"]: row["State"] for row in page.table("Best validation perplexity")}
+    words = {row["#"]: row["State"] for row in report.page.table("Best validation perplexity")}
     unlearned = {"diverged", "at its start", "above unigram", "at unigram level"}
-    for summary in findings.summaries.experiments:
+    for summary in report.findings.summaries.experiments:
         assert (words[summary.id] in unlearned) == (not summary.learned)
 
 
-@INVENTED
-@given(studies())
-def test_what_is_called_best_is_best(study: Study):
-    findings, markdown, _ = rendered(study)
-    page = read(markdown)
-    table = {row["#"]: row for row in page.table("Best validation perplexity")}
+def what_is_called_best_is_best(report: Report) -> None:
+    table = {row["#"]: row for row in report.page.table("Best validation perplexity")}
     told = re.search(
         r"The best model is experiment (\S+) .*?with a validation perplexity of ([\d.,e]+)\.(?: |$)"
         r"|The lowest validation perplexity is ([\d.,e]+), of experiment (\S+) ",
-        plain(page.text),
+        plain(report.page.text),
     )
     if told is None:
-        assert "is called best" in page.text or "no model is best" in page.text
-        assert not any(summary.learned for summary in findings.summaries.experiments)
+        assert "is called best" in report.page.text or "no model is best" in report.page.text
+        assert not any(summary.learned for summary in report.findings.summaries.experiments)
         return
     best, claimed = (told[1], told[2]) if told[1] else (told[4], told[3])
-    assert findings.summaries[best].learned, "a model that has learned nothing is called best"
+    assert report.findings.summaries[best].learned, "a model that has learned nothing is called best"
     shown = figure(table[best]["Validation PPL"])
     assert shown == pytest.approx(figure(claimed), rel=0.01, abs=0.06)
+    summaries = report.findings.summaries
     comparable = [
         figure(row["Validation PPL"])
         for key, row in table.items()
-        if findings.summaries[key].learned and findings.summaries[key].text == findings.summaries[best].text
+        if report.findings.summaries[key].learned
+        and report.findings.summaries[key].text == report.findings.summaries[best].text
     ]
     assert shown <= min(value for value in comparable if value is not None)
-    alike = re.search(r"; experiments? (.*?) cannot be told from it\.", plain(page.prose[1]))
+    alike = re.search(r"; experiments? (.*?) cannot be told from it\.", plain(report.page.prose[1]))
     for name in ids(alike[1]) if alike else ():
         assert name != best
-        assert findings.summaries[name].learned
+        assert report.findings.summaries[name].learned
 
 
-@INVENTED
-@given(studies())
-def test_verdicts_agree_with_their_figures(study: Study):
-    _, markdown, _ = rendered(study)
-    page = read(markdown)
+def verdicts_agree_with_their_figures(report: Report) -> None:
     for opening, column in (("Optimizers within", "Verdict"), ("Depth:", "Effect"), ("Remedies tried", "Verdict")):
-        for row in page.table(opening):
+        for row in report.page.table(opening):
             size = figure(row.get("Difference (%)", "–"))
             if row[column] in ("lower", "helps", "helped"):
                 assert size is None or size <= 0, row
@@ -144,7 +142,7 @@ def test_verdicts_agree_with_their_figures(study: Study):
                 assert size is None or size >= 0, row
             if row[column] == "best":
                 assert size is None, row
-    for row in page.table("Matched pairs"):
+    for row in report.page.table("Matched pairs"):
         first, second = (head for head in row if head.startswith("PPL, "))
         size = figure(row.get("Difference (%)", "–"))
         if "PPL, " + row["Better"] == first:
@@ -153,14 +151,10 @@ def test_verdicts_agree_with_their_figures(study: Study):
             assert size >= 0, row
 
 
-@INVENTED
-@given(studies())
-def test_counts_of_pairs_are_those_of_the_table(study: Study):
-    _, markdown, _ = rendered(study)
-    page = read(markdown)
-    rows = page.table("Matched pairs")
+def counts_of_pairs_are_those_of_the_table(report: Report) -> None:
+    rows = report.page.table("Matched pairs")
     judged = [row for row in rows if row["Better"] != "neither learned"]
-    for line in page.prose:
+    for line in report.page.prose:
         won = re.match(r"(- )?(\S+) is better than (\S+) in (?:all (\d+)|(both|the one)) matched pairs?", plain(line))
         if won:
             count = int(won[4]) if won[4] else {"both": 2, "the one": 1}[won[5]]
@@ -172,15 +166,12 @@ def test_counts_of_pairs_are_those_of_the_table(study: Study):
             assert all(row["Better"] in ("alike", "not comparable", "not judged") for row in judged)
 
 
-@INVENTED
-@given(studies())
-def test_the_pick_is_faster_and_close(study: Study):
-    findings, markdown, _ = rendered(study)
-    text = plain(read(markdown).text)
+def the_pick_is_faster_and_close(report: Report) -> None:
+    text = plain(report.page.text)
     told = re.search(r"take experiment (\S+) .*?: it needs (\S+) % less time than experiment (\S+), the best", text)
     if told is None:
         return
-    pick, best = findings.summaries[told[1]], findings.summaries[told[3]]
+    pick, best = report.findings.summaries[told[1]], report.findings.summaries[told[3]]
     assert pick.learned
     assert best.learned
     assert pick.train_seconds.mean < best.train_seconds.mean
@@ -189,29 +180,22 @@ def test_the_pick_is_faster_and_close(study: Study):
     assert not pick.disturbed
 
 
-@INVENTED
-@given(studies())
-def test_summary_and_sections_say_the_same(study: Study):
+def summary_and_sections_say_the_same(report: Report) -> None:
     """The summary repeats the sections' answers word for word: it can't say something else."""
-    _, markdown, _ = rendered(study)
-    summary, rest = markdown.split("## Results")
+    summary, rest = report.markdown.split("## Results")
     for line in summary.split("## Summary")[1].splitlines():
         if line.startswith("- "):
             assert line.removeprefix("- ") in rest or line in rest, line
 
 
-@INVENTED
-@given(studies())
-def test_a_depth_is_not_praised_over_a_base_that_failed(study: Study):
-    findings, markdown, _ = rendered(study)
-    page = read(markdown)
-    rows = page.table("Depth:")
+def a_depth_is_not_praised_over_a_base_that_failed(report: Report) -> None:
+    rows = report.page.table("Depth:")
     base: dict[str, str] = {}
     for row in rows:
         if row["Effect"] == "shallowest":
             base = row
         elif row["Effect"] in ("overfits", "learned less", "worse"):
-            assert findings.summaries[base["#"]].learned or findings.summaries[row["#"]].learned
+            assert report.findings.summaries[base["#"]].learned or report.findings.summaries[row["#"]].learned
         if row["Effect"] == "learned less" and "Training PPL" in row:
             ours, theirs = figure(row["Training PPL"]), figure(base["Training PPL"])
             assert ours is None or theirs is None or ours >= theirs, row
@@ -220,7 +204,37 @@ def test_a_depth_is_not_praised_over_a_base_that_failed(study: Study):
             assert ours is None or theirs is None or ours <= theirs, row
 
 
+RULES = (
+    every_line_is_well_formed,
+    latex_closes_what_it_opens,
+    each_experiment_ended_in_one_way,
+    what_is_called_best_is_best,
+    verdicts_agree_with_their_figures,
+    counts_of_pairs_are_those_of_the_table,
+    the_pick_is_faster_and_close,
+    summary_and_sections_say_the_same,
+    a_depth_is_not_praised_over_a_base_that_failed,
+)
+
+
+def check(study: Study) -> None:
+    report = rendered(study)
+    for rule in RULES:
+        rule(report)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=(Phase.generate,))
+@given(studies())
+def test_no_sentence_contradicts_another_or_the_data(study: Study):
+    check(study)
+
+
+@pytest.mark.parametrize("seeds", [(42,), (1, 2, 3)])
+def test_the_same_of_a_study_like_the_default_one(seeds: tuple[int, ...]):
+    check(make_results(seeds=seeds, diverged=("8",)))
+
+
 @pytest.mark.parametrize("names", [("1",), tuple(GRID)], ids=["one", "all"])
 def test_same_inputs_same_text(names: tuple[str, ...]):
     study = make_results({name: GRID[name] for name in names})
-    assert rendered(study)[1:] == rendered(study)[1:]
+    assert rendered(study) == rendered(study)

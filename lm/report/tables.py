@@ -22,7 +22,7 @@ from lm.findings.stopping import Stopping
 from lm.findings.study import Findings
 from lm.findings.verdicts import Learned, Verdict
 from lm.report.table import Column, Table
-from lm.report.text import known, number
+from lm.report.text import MISSING, known, number
 from lm.results.reference import corrected
 from lm.results.statistics import Estimate
 from lm.results.summary import ExperimentSummary, Run, Summaries, perplexity
@@ -616,7 +616,7 @@ def remedies(treated: Sequence[Treated]) -> Table | None:
         {
             "experiment": each.comparison.first.id,
             "of": each.comparison.second.id,
-            "change": ", ".join(_change(change.key, change.after) for change in each.changes),
+            "change": _changed(each),
             "perplexity": perplexity(each.comparison.first_loss),
             "untreated": perplexity(each.comparison.second_loss),
             **_judged(each.comparison.verdict),
@@ -644,8 +644,11 @@ def remedies(treated: Sequence[Treated]) -> Table | None:
     )
 
 
-def _change(key: str, after: object) -> str:
-    return f"{key} {after:g}" if isinstance(after, float) else f"{key} {after}"
+def _changed(treated: Treated) -> str:
+    """What was set, with the new values; what is only gone with another architecture or optimizer is left out."""
+    changed = [change for change in treated.changes if change.after is not None] or treated.changes
+    values = ((change.key, MISSING if change.after is None else change.after) for change in changed)
+    return ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in values)
 
 
 def reference(found: Replication | None) -> Table | None:
