@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -218,7 +219,7 @@ class TestDocument:
         shutil.copytree(TEMPLATES, tmp_path / "templates")
         (tmp_path / "templates" / "depth.j2").write_text("fine\n{% macro answer(s) %}")
         with pytest.raises(StudyError, match=r"depth\.j2, line 2"):
-            written(concluded(*make_results()), tmp_path / "reports", tmp_path / "templates")
+            written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
 
     def test_every_figure_and_table_is_in_both(self, full: tuple[Path, str, str]):
         root, md, tex = full
@@ -274,6 +275,13 @@ class TestDocument:
                 literal = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(), flags=re.DOTALL)
                 assert set(re.findall(r"[\\#$%&_^~<>*`|{}\[\]\"]", literal)) == set(), path.name
 
+    def test_no_line_of_a_template_glues_words(self):
+        """A line that ends with a tag loses its end: the word on the next one would stick to the one before the tag."""
+        for path in sorted(TEMPLATES.glob("*.j2")):
+            for line, following in itertools.pairwise(path.read_text().splitlines()):
+                tag_ends_text = re.search(r"\S.*%\}$", line) and not re.match(r"\s*(\{%[^%]*%\}\s*)+$", line)
+                assert not (tag_ends_text and re.match(r"\w", following)), f"{path.name}: {line}"
+
     def test_no_sentence_stands_in_the_room_of_findings(self):
         for path in sorted((ROOT / "lm" / "findings").glob("*.py")):
             code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)
@@ -290,7 +298,7 @@ class TestWriting:
         before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
         monkeypatch.setattr("lm.report.report.pages", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            written(concluded(*make_results()), tmp_path)
+            written(found, tmp_path)
         assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
     def test_a_removed_experiment_leaves_no_figure(self, tmp_path: Path):
@@ -300,7 +308,7 @@ class TestWriting:
         assert "GPT-1" not in md.split("Appendix: configuration")[0]
         assert md.startswith("# One language model compared")
 
-    def test_an_unknown_backend_in_the_environment_does_not_matter(self, tmp_path: Path):
+    def test_an_unknown_backend_in_the_environment_does_not_matter(self):
         code = "import lm.report.figures"
         environment = os.environ | {"MPLBACKEND": "nonsense"}
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=False)

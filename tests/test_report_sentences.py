@@ -70,6 +70,8 @@ def latex_closes_what_it_opens(report: Report) -> None:
     body = report.latex.split(r"\begin{Verbatim}")[0]
     bare = re.sub(r"\\[{}]", "", body)
     assert bare.count("{") == bare.count("}")
+    prose = [line for line in bare.split(r"\begin{document}")[1].splitlines() if not line.endswith(r"\\")]
+    assert [line for line in prose if re.search(r"(?<!\\)[%&#]", line)] == [], "not escaped"
     opened, closed = (sorted(re.findall(rf"\\{word}\{{(\w+)\}}", report.latex)) for word in ("begin", "end"))
     assert opened == closed
     labels = set(re.findall(r"\\label\{([\w-]+)\}", report.latex))
@@ -122,8 +124,7 @@ def what_is_called_best_is_best(report: Report) -> None:
     comparable = [
         figure(row["Validation PPL"])
         for key, row in table.items()
-        if report.findings.summaries[key].learned
-        and report.findings.summaries[key].text == report.findings.summaries[best].text
+        if summaries[key].learned and summaries[key].text == summaries[best].text
     ]
     assert shown <= min(value for value in comparable if value is not None)
     alike = re.search(r"; experiments? (.*?) cannot be told from it\.", plain(report.page.prose[1]))

@@ -33,11 +33,17 @@ _PROMISE = "\ufdd0{}\ufdd1"
 def environment(templates: Path, kind: type[Writer]) -> jinja2.Environment:
     """Templates as a writer sets them: what they print is made safe in its format, what macros return stands."""
     writer = kind()
+
+    @jinja2.pass_context  # else what is constant would be escaped for HTML when the template is compiled
+    def finalize(context: jinja2.runtime.Context, value: Any) -> Markup:
+        del context
+        return writer.text(value)
+
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
         autoescape=True,  # macros return Markup: escaped once, by finalize, and never again
-        finalize=writer.text,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
