@@ -9,7 +9,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from lm.results import schema
-from tests.synthetic import frame, make_results
+from tests.synthetic import frame, make_rows
 
 VOCABULARY, UNIGRAM = 4096, 690.0
 _UNIFORM = math.log(VOCABULARY)
@@ -38,18 +38,18 @@ def studies(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
     grid = draw(_GRID)
     seeds = draw(st.lists(st.sampled_from([1, 2, 3, 42]), min_size=1, max_size=3, unique=True))
     epochs = draw(st.integers(min_value=1, max_value=5))
-    runs, lines = make_results(grid, seeds=seeds, epochs=epochs)
+    runs, lines = make_rows(grid, seeds=seeds, epochs=epochs)
     unlike = draw(st.booleans())
     of = _bases(draw, list(grid))
     rows: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    for index, row in enumerate(runs.to_dict("records")):
+    for index, row in enumerate(runs):
         if index and draw(st.integers(0, 9)) == 0:
             continue  # a seed is missing
         done = draw(st.integers(0, epochs)) if draw(st.integers(0, 7)) == 0 else epochs
         diverged = done < epochs
-        own = lines[(lines["experiment"] == row["experiment"]) & (lines["seed"] == row["seed"])]
-        history = _history(draw, own.to_dict("records")[:done])
+        own = [line for line in lines if (line["experiment"], line["seed"]) == (row["experiment"], row["seed"])]
+        history = _history(draw, own[:done])
         kept += history
         row["of"] = of.get(row["experiment"])
         row["schedule"] = draw(st.sampled_from(["constant", "constant", "cosine"]))

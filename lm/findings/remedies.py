@@ -192,7 +192,7 @@ def _lines(experiment: ExperimentSummary) -> Iterator[Line]:
             yield Why.GRADIENTS_TOO_LARGE, "clip", {"clip": CLIP}
     elif not state.learned:
         yield from _stuck(experiment)
-    elif state is State.SHORT:
+    elif state is State.SHORT and not course.wide_gap:
         yield Why.ONE_EPOCH, "longer", longer
     elif state is State.UNDERTRAINED and not course.wide_gap:
         if experiment.optimizer in PLAIN:
