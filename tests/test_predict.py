@@ -11,8 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lm.config.run import ModelConfig, RunConfig
 from lm.config.study import load_study
-from lm.models.build import build_model, count_parameters
-from lm.models.build import step_operations
+from lm.models.build import build_model, count_parameters, step_operations
 from lm.training.memory_model import predict_memory
 from stages import predict
 
