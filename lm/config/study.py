@@ -106,8 +106,22 @@ class Experiment(Strict):
     optimizer: OptimizerName | None = None
 
 
+class Split(Strict):
+    """The corpus's own split, or fold ``fold`` of so many ``folds`` for validation."""
+
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_them(self) -> Split:
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold {self.fold} is not below folds {self.folds}")
+        return self
+
+
 class Study(Strict):
     corpus: Annotated[str, Field(min_length=1)]
+    split: Split = Split()
     scale: str
     optim: OptimizerName
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
