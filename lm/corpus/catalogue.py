@@ -55,7 +55,7 @@ def find_corpus(name: str, corpora: Path = CORPORA) -> Path:
     """
     if not _NAME.fullmatch(name):
         shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
-        target = shown if name.startswith("/") else f"/path/to/{shown.strip('./') or 'texts'}"
+        target = shown if name.startswith(("/", "~")) and name.strip("/") else "/path/to/texts"
         raise StudyError(
             f"params.yaml: corpus: {shown!r} is not the name of a folder in {corpora}/ (letters, digits, '_', '-', "
             f"'.'; at most 100); to use text that lies elsewhere, link it: `ln -s {_quoted(target)} {corpora}/mine`, "
