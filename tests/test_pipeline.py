@@ -1,7 +1,7 @@
 """Real DVC at smoke scale, in a clone of its own: what runs after which change, and what stops before anything does.
 
-One ``dvc repro`` of six experiments, one of each kind, serves every test. Each starts from that state and is put back to
-it. Where the report is not the point, ``aggregate`` or ``tokenize`` is the target. All of it belongs to one worker.
+One ``dvc repro`` of six experiments, one of each kind, serves every test. Each starts from that state and is put back
+to it. Where the report is not the point, ``aggregate`` or ``tokenize`` is the target. All of it belongs to one worker.
 """
 
 from __future__ import annotations
