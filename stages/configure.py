@@ -4,16 +4,21 @@
 knows a run by, so it must hold what the run used. After a GPU was added or taken out, ``dvc repro -f configure`` writes
 the configurations anew, and what they change trains anew. Only PyTorch knows for certain what it can use, so this one
 of the stages that do not train imports it; the second that this takes is spent only when params.yaml has changed.
+
+``data/checked.json`` says that the settings were checked and which corpus they name. The stages that read ``corpora/``
+and a scale's settings depend on it, so that what is wrong is said here, before DVC looks for what is not there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from lm.config.run import ComputeConfig, RunConfig
 from lm.config.study import PARAMS, load_study
-from lm.errors import StudyError, reported
+from lm.corpus.catalogue import CORPORA, find_corpus
+from lm.errors import StudyError, reported, writing
 from lm.training.hardware import settle
 
 
@@ -38,12 +43,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.configure", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("configs"), help="folder to write (default: %(default)s)")
+    parser.add_argument("--corpora", type=Path, default=CORPORA, help="folder of corpora (default: %(default)s)")
+    parser.add_argument(
+        "--checked", type=Path, default=Path("data/checked.json"), help="file to write (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     study = load_study(arguments.params)
+    find_corpus(study.corpus, arguments.corpora)
     configurations = resolved(study.resolve(), f"scales.{study.scale}.precision")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, run in configurations.items():
-        (arguments.out / f"{name}.json").write_text(run.to_json())
+        path = arguments.out / f"{name}.json"
+        with writing(path):
+            path.write_text(run.to_json())
+    arguments.checked.parent.mkdir(parents=True, exist_ok=True)
+    with writing(arguments.checked):
+        arguments.checked.write_text(json.dumps({"corpus": study.corpus}) + "\n")
 
 
 if __name__ == "__main__":

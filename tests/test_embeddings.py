@@ -156,14 +156,14 @@ def test_the_given_file_goes_before_the_corpus_s_and_that_before_a_download(tmp_
     given = npz(tmp_path / "given.npz", *arrays)
     course = tmp_path / "course"
     course.mkdir()
-    assert find_release(str(given), str(course)) == given
-    assert find_release(None, str(course)) == tmp_path / "downloaded"
+    assert find_release(str(given), course) == given
+    assert find_release(None, course) == tmp_path / "downloaded"
     beside_text = npz(course / "embeddings.npz", *arrays)
-    assert find_release(str(given), str(course)) == given
-    assert find_release(None, str(course)) == beside_text
+    assert find_release(str(given), course) == given
+    assert find_release(None, course) == beside_text
     assert asked == [("openai-community/openai-gpt", release.REVISION, "model.safetensors", release.SHA256)]
     with pytest.raises(StudyError, match=r"^params\.yaml: gpt1\.embeddings: 'nowhere' is no file; .*null"):
-        find_release("nowhere", str(course))
+        find_release("nowhere", course)
 
 
 def params(tmp_path: Path, scale: str, **changes: str) -> Path:
@@ -273,7 +273,7 @@ def test_tables_that_do_not_fit_are_refused(folder, run_config):
     refused("kind 'learned', but the run wants 'gpt1'")
     for text in (card[:-5], "[]", "\xff"):
         (folder / "card.json").write_bytes(text.encode("latin-1"))
-        refused("card.json: not ")
+        refused("card.json: (damaged|not a card)")
     (folder / "card.json").unlink()
     refused("card.json: no such file")
 

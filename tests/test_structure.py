@@ -22,10 +22,9 @@ ROOMS = {
     "models": {"errors", "config", "embeddings"},
     "training": {"errors", "config", "corpus", "embeddings", "models"},
     "results": {"errors", "config"},
-    "runs": {"errors", "config", "results"},
-    "generate": {"models"},
-    "operations": {"config"},
-    "compare": {"errors", "results"},
+    "findings": {"errors", "config", "results"},
+    "report": {"errors", "config", "results", "findings"},
+    "launch": {"errors", "config", "models"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""
 
@@ -55,6 +54,23 @@ def named_imports(name: str) -> set[str]:
     return found
 
 
+def looked_up(name: str) -> set[str]:
+    """The project's modules that a module imports by a name from a registry, such as ``lm.models.gpt``.
+
+    Whoever uses importlib may import what stands as text in the modules that it imports itself.
+    """
+    named = named_imports(name)
+    if "importlib" not in named:
+        return set()
+    constants = {
+        node.value.partition(":")[0]
+        for each in named & MODULES.keys()
+        for node in ast.walk(ast.parse(MODULES[each].read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return constants & MODULES.keys()
+
+
 def ancestors(name: str) -> set[str]:
     parts = name.split(".")
     return {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
@@ -62,7 +78,7 @@ def ancestors(name: str) -> set[str]:
 
 def direct_imports(name: str) -> set[str]:
     """The project's own modules that a module imports, with the packages that Python runs on the way."""
-    own = {each for each in named_imports(name) if each in MODULES}
+    own = {each for each in named_imports(name) | looked_up(name) if each in MODULES}
     return set().union(*map(ancestors, own)) | ancestors(name) - {name}
 
 
@@ -101,7 +117,30 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
 
 
 def test_every_stage_of_the_design_is_there():
-    assert {"corpus", "tokenize", "configure", "train", "aggregate", "report"} <= set(STAGES)
+    assert {"configure", "corpus", "tokenize", "embeddings", "train", "aggregate", "report"} <= set(STAGES)
+
+
+def test_nothing_runs_each_time():
+    """An ``always_changed`` stage makes ``dvc status`` unclean for ever."""
+    assert [name for name, stage in STAGES.items() if stage.get("always_changed")] == []
+
+
+def test_all_that_a_run_writes_is_cached():
+    """A remote gives back only what is cached: with one output that is not, every record of a run is of no use."""
+    declared = [*STAGES["train"]["outs"], *STAGES["train"]["plots"]]
+    assert [
+        out for out in declared if isinstance(out, dict) and not all(v.get("cache", True) for v in out.values())
+    ] == []
+
+
+def test_settings_are_checked_before_anything_that_they_name_is_looked_for():
+    """Each stage that reads corpora/ or a scale's settings comes after the stage that checks them."""
+    checked = [out for out in STAGES["configure"]["outs"] if out.startswith("data/")]
+    made_by = {out: name for name, stage in STAGES.items() for out in stage["outs"] if isinstance(out, str)}
+    for name, stage in STAGES.items():
+        if "${" in str(stage["deps"]) + str(stage.get("params", [])) and name != "train":
+            before = {name} | {made_by[dep] for dep in stage["deps"] if dep in made_by and dep not in checked}
+            assert any(dep in checked for each in before for dep in STAGES[each]["deps"]), name
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("lm.")])
