@@ -1,4 +1,4 @@
-"""The settings of remedies: where they reach, what ``of`` takes over, and the line with which each misuse is refused."""
+"""The settings of remedies: where they reach, what ``of`` takes over, and the line that refuses each misuse."""
 
 from __future__ import annotations
 
