@@ -10,20 +10,12 @@ import pytest
 from lm.findings.architectures import architectures
 from lm.findings.cost import Choice, wall_clock
 from lm.findings.depth import Deeper, depth
+from lm.findings.judge import TRIFLE, Judge, judge_versions
 from lm.findings.optimizers import Effect, Question, optimizers
 from lm.findings.quality import Standing, quality
 from lm.findings.stopping import stopping
-from lm.findings.verdicts import (
-    LEAST_NOISE,
-    TRIFLE,
-    Ground,
-    Judge,
-    Learned,
-    Order,
-    Reason,
-    judge_versions,
-    measure_noise,
-)
+from lm.findings.times import LEAST_NOISE, measure_noise
+from lm.findings.verdicts import Ground, Learned, Order, Reason
 from lm.results.spread import WIDENED, Deviation, Spread, load_spread
 from lm.results.states import Kind, State
 from lm.results.statistics import t_quantile
