@@ -391,10 +391,12 @@ class TestEffects:
         assert effect(0.5, 0.5) is Effect.HURTS
 
     def test_early_stopping_that_cuts_nothing_changes_no_verdict(self):
-        runs = {
-            "1": {"curves": down_to(4.8), "run": ("lstm", 1, "adam")},
-            "5": {"curves": down_to(4.8 + 1.1 * BOUND), "run": ("gpt", 1, "adam")},
-        }
-        judge = judged(runs, families=[[("1", "5")]])
+        """The same losses, held to the same standard: a difference that did not outlast correction still does not."""
+        names = ("adam", "adamw", "sgd", "momentum")
+        runs = {f"l{name}": {"curves": down_to(4.8), "run": ("lstm", 1, name)} for name in names}
+        runs |= {f"g{name}": {"curves": down_to(4.8), "run": ("gpt", 1, name)} for name in names}
+        runs["gadam"]["curves"] = down_to(4.8 + 1.1 * BOUND)
+        judge = judged(runs, families=[[(f"l{name}", f"g{name}") for name in names]])
         tally = architectures(judge, stopping(judge.summaries)).tallies[0]
-        assert (tally.stopped, tally.changed) == (1, 0)
+        assert tally.matches[0].comparison.verdict.ground is Ground.FAMILY
+        assert (tally.stopped, tally.changed) == (4, 0)
