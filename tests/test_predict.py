@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lm.config.run import ModelConfig, RunConfig
 from lm.config.study import load_study
-from lm.models.build import build_model, count_parameters, step_operations
+from lm.models.build import build_model, count_parameters
+from lm.models.build import step_operations
 from lm.training.memory import predict_memory
 from stages import predict
 
