@@ -132,6 +132,14 @@ class TestSeveralSeeds:
         assert found.first_loss == pytest.approx(5.05)
         assert found.verdict.difference == pytest.approx(found.first_loss - found.second_loss)
 
+    def test_seeds_in_common_do_not_overturn_the_means_that_tables_show(self):
+        """Else the experiment of lowest mean would be called best, and another one lower than it."""
+        first = {"curves": {1: down_to(5.0), 2: down_to(5.1), 3: down_to(4.0)}}
+        second = {"curves": {1: down_to(4.8), 2: down_to(4.9001)}}
+        found = verdict(first, second)
+        assert found.low > 0
+        assert (found.order, found.ground) == (Order.ALIKE, Ground.SEEDS)
+
     def test_no_common_seed_is_no_divergence(self):
         found = verdict({"curves": {1: down_to(5.0)}}, {"curves": {2: down_to(5.0)}})
         assert (found.order, found.reason) == (Order.NOT_COMPARABLE, Reason.NO_COMMON_SEED)

@@ -74,6 +74,8 @@ class Ground(StrEnum):
     """Times: how far runs that do the same work lie apart."""
     TRIFLE = "trifle"
     """Alike because the difference, even if real, is too small to matter (``TRIFLE``)."""
+    SEEDS = "seeds"
+    """Alike because the seeds that both have say the opposite of the means over all seeds, which the tables show."""
     FAMILY = "family"
     """Alike because the difference does not outlast Holm's correction for all comparisons of its question."""
 
@@ -243,6 +245,8 @@ class _Raw:
     ground: Ground
     seeds: int
     dropped: int
+    opposed: bool
+    """Whether the means over all seeds of each point the other way."""
 
     @property
     def p(self) -> float:
@@ -256,6 +260,8 @@ class _Raw:
             order = Order.ALIKE
         elif abs(self.difference) < TRIFLE:
             order, ground = Order.ALIKE, Ground.TRIFLE
+        elif self.opposed:
+            order, ground = Order.ALIKE, Ground.SEEDS
         elif p >= LEVEL:
             order, ground = Order.ALIKE, Ground.FAMILY
         return Verdict(
@@ -471,6 +477,7 @@ def _raw_of_one_text(
         parts = sum(variance**2 / deviation.freedom for variance, deviation in zip(variances, deviations, strict=True))
         freedom = sum(variances) ** 2 / parts if parts else float(min(deviation.freedom for deviation in deviations))
         ground = Ground.BORROWED if any(deviation.borrowed for deviation in deviations) else Ground.SPREAD
+    means = [estimate(losses.values()).mean or 0.0 for losses in (first_losses, second_losses)]
     return _Raw(
         difference=mean,
         error=error,
@@ -478,6 +485,7 @@ def _raw_of_one_text(
         ground=ground,
         seeds=count,
         dropped=sum(_seed_diverged(first, seed) or _seed_diverged(second, seed) for seed in shared),
+        opposed=mean * (means[0] - means[1]) < 0,
     )
 
 
@@ -526,6 +534,10 @@ def judge_times(first: ExperimentSummary, second: ExperimentSummary, noise: Nois
             measured = t_quantile(sum(parts) ** 2 / shares) * math.sqrt(sum(parts))
             if measured > half:
                 half, ground = measured, Ground.INTERVAL
+    assert first.train_seconds.mean is not None
+    assert second.train_seconds.mean is not None
+    if mean * (first.train_seconds.mean - second.train_seconds.mean) < 0:
+        half, ground = max(half, abs(mean)), Ground.SEEDS
     return _ordered(mean, half, ground, min(len(ours), len(theirs)))
 
 
