@@ -15,6 +15,7 @@ from lm.config.study import load_study
 from lm.findings.changes import Status, changes
 from lm.findings.cost import wall_clock
 from lm.findings.depth import Deeper
+from lm.findings.judge import Judge
 from lm.findings.learning import Extent
 from lm.findings.limits import Topic
 from lm.findings.memory import Cause, Coverage, Part, memory
@@ -24,7 +25,7 @@ from lm.findings.replication import Outcome as Replicated
 from lm.findings.replication import Place, replication
 from lm.findings.stopping import LeftOut, Outcome, stop_after, stopping
 from lm.findings.study import Findings, find
-from lm.findings.verdicts import Judge, Order, Reason
+from lm.findings.verdicts import Order, Reason
 from lm.results.reference import VALIDATION_TOKENS, Reference, as_results, load_reference
 from lm.results.states import State
 from lm.results.summarize import summarize

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 
 from lm.findings.cost import GOOD_ENOUGH, Choice
 from lm.findings.depth import Deeper
+from lm.findings.judge import TRIFLE, Judge
 from lm.findings.quality import Standing
 from lm.findings.remedies import Result, Why
 from lm.findings.stopping import HARMLESS, Outcome
 from lm.findings.study import Findings, find
-from lm.findings.verdicts import TRIFLE, Comparison, Ground, Judge, Learned, Order, Reason, Verdict
+from lm.findings.verdicts import Comparison, Ground, Learned, Order, Reason, Verdict
 from lm.results.reference import load_reference
 from lm.results.states import State
 from lm.results.summarize import summarize

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import Noise, Verdict, judge_times, judge_versions, measure_noise, same_text
+from lm.findings.judge import judge_versions, same_text
+from lm.findings.times import Noise, judge_times, measure_noise
+from lm.findings.verdicts import Verdict
 from lm.results.names import natural
 from lm.results.spread import Spread
 from lm.results.summary import ExperimentSummary, Summaries

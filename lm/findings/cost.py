@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import Judge, Noise, Order, Verdict
+from lm.findings.judge import Judge
+from lm.findings.times import Noise
+from lm.findings.verdicts import Order, Verdict
 from lm.results.summary import ExperimentSummary, lowest
 
 

@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from lm.config.architectures import ARCHITECTURES
+from lm.findings.judge import Judge, Pair
 from lm.findings.optimizers import PLAIN
-from lm.findings.verdicts import Comparison, Ground, Judge, Order, Pair, Verdict
+from lm.findings.verdicts import Comparison, Ground, Order, Verdict
 from lm.results.states import State
 from lm.results.summary import ExperimentSummary, Settings, Summaries
 
