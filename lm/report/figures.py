@@ -49,6 +49,9 @@ MEASURED = "#882255"
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1, 1, 1)))
 """Line styles, a step for each further depth or each further line of a panel."""
 
+_TOUCHING = 4.0
+"""Points nearer than this (of 72 to the inch) share a label."""
+
 Labels = Mapping[str, str]
 Painted = tuple[Canvas, dict[str, Any]]
 
@@ -169,12 +172,14 @@ def _plot(axes: Axes, drawn: Curve, over: str, **style: Any) -> None:
         axes.fill_between(x, drawn.low, drawn.high, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _perplexity_axis(axes: Axes, losses: Iterable[float], ceiling: float, right: str | None = None) -> None:
+def _perplexity_axis(
+    axes: Axes, losses: Iterable[float], ceiling: float, right: str | None = None, share: float = 0.06
+) -> None:
     """Loss drawn, read as perplexity on the left (1, 2, 5 times powers of ten) and, where ``right`` names that axis,
-    as loss on the right."""
+    as loss on the right. ``share``: of the range, what is left free above and below."""
     shown = [min(loss, ceiling) for loss in losses if known(loss)]
     low, high = min(shown, default=0.0), max(shown, default=1.0)
-    margin = max(0.06 * (high - low), 0.02)
+    margin = max(share * (high - low), 0.02)
     axes.set_ylim(low - margin, high + margin)
     ticks = [math.log(value) for value in _round_values(low - margin, high + margin)]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
@@ -382,7 +387,7 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     axes.margins(x=0.08)
     axes.set_xlabel(labels["training time"])
     axes.set_ylabel(labels["best validation perplexity"])
-    _perplexity_axis(axes, (y for _, y in places.values()), ceiling)
+    _perplexity_axis(axes, (y for _, y in places.values()), ceiling, share=0.12)
     handles = [
         Line2D([], [], marker=marker(summary), linestyle="", color="0.4", label=drawable(summary.model_label))
         for summary in _distinct(shown, "model")
@@ -401,13 +406,19 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
 
 def _label_points(axes: Axes, points: Sequence[tuple[ExperimentSummary, tuple[float, float]]]) -> None:
     """Number each point where the label covers neither a point nor another label, with a line where it stands off.
+    Points that lie on each other share a label.
 
     Bounded by iterations, not by time, so that every rendering places them alike.
     """
-    texts = [
-        axes.text(x, y, drawable(f"{summary.id} ({summary.layers})"), fontsize=7, color="0.25")
-        for summary, (x, y) in points
-    ]
+    clusters: list[tuple[np.ndarray, tuple[float, float], list[str]]] = []
+    for summary, data in points:
+        place, label = axes.transData.transform(data), f"{summary.id} ({summary.layers})"
+        near = [labels for other, _, labels in clusters if math.dist(other, place) < _TOUCHING]
+        if near:
+            near[0].append(label)
+        else:
+            clusters.append((place, data, [label]))
+    texts = [axes.text(*data, drawable(", ".join(labels)), fontsize=7, color="0.25") for _, data, labels in clusters]
     adjust_text(
         texts,
         [x for _, (x, _) in points],

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lm.config.optimizers import OPTIMIZERS
 from lm.findings.cost import GOOD_ENOUGH
 from lm.findings.limits import Topic
 from lm.findings.study import Findings
@@ -83,7 +84,7 @@ def subject(summaries: Summaries) -> dict[str, Any]:
     return {
         "count": len(every),
         "models": _distinct(summary.model_label for summary in every),
-        "optimizers": _distinct(summary.optimizer_label for summary in every),
+        "optimizers": [each.label for name, each in OPTIMIZERS.items() if name in {s.optimizer for s in every}],
         "layers": [str(layers) for layers in sorted({summary.layers for summary in every})],
         "corpus": first.text.corpus,
         "scale": first.text.scale,

@@ -71,9 +71,11 @@ def percent(ratio: Any) -> str:
 
 
 def signed_percent(ratio: Any) -> str:
-    """A relative change in percent with its sign."""
-    size = percent(ratio)
-    return size if not known(ratio) or size == "0.0 %" else f"{'−' if ratio < 0 else '+'}{size}"
+    """A relative change in percent with its sign and one decimal: the ends of an interval lie near each other."""
+    if not known(ratio):
+        return MISSING
+    size = number(abs(100 * ratio))
+    return f"{'' if size == '0.0' else '−' if ratio < 0 else '+'}{size} %"
 
 
 def seconds(value: Any) -> str:
