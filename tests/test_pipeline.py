@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,6 +44,7 @@ class Result:
     status: int
     output: str
     seconds: float
+    """Of the processor, the command's children included: what else the machine does is not in it."""
 
     @property
     def ran(self) -> set[str]:
@@ -62,7 +63,7 @@ class Project:
     environment: dict[str, str]
 
     def command(self, *arguments: str, ok: bool = True, **more: str) -> Result:
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             arguments,
             cwd=self.folder,
@@ -73,7 +74,9 @@ class Project:
             check=False,
         )
         assert done.returncode == 0 or not ok, done.stdout
-        return Result(done.returncode, done.stdout, time.monotonic() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Result(done.returncode, done.stdout, seconds)
 
     def dvc(self, *arguments: str, ok: bool = True, **more: str) -> Result:
         return self.command(sys.executable, "-m", "dvc", *arguments, ok=ok, **more)
@@ -195,8 +198,8 @@ def test_another_optimizer_for_the_depth_study(project):
     assert result.trained == {"9-42", "11-42"}
     assert "tokenize" not in result.ran
     difference = json.loads(project.dvc("metrics", "diff", "--json").output)["reports/metrics.json"]
-    changed = {key.rpartition(".")[2] for key in difference if "perplexity" in key} or set(difference)
-    assert changed <= {"9", "11"} | {key for key in difference if key.split(".")[0] in ("9", "11")}
+    changed = {key.rpartition(".")[2] for key in difference if key.startswith("validation_ppl.")}
+    assert changed == {"9", "11"}
     assert set(project.rows().query("experiment in ['9', '11']")["optimizer"]) == {"sgd"}
 
     # the way back that docs/pipeline.md gives
@@ -222,7 +225,7 @@ def test_fewer_experiments_and_then_another_seed(project):
     assert project.rows()["experiment"].tolist() == ["1", "9", "11"]
     assert (project.folder / "runs" / "2-42" / "metrics.json").is_file()
     metrics = json.loads((project.folder / "reports" / "metrics.json").read_text())
-    assert all(set(each) == {"1", "9", "11"} for each in metrics.values())
+    assert set(metrics["validation_ppl"]) == {"1", "9", "11"}
     epochs = pd.read_parquet(project.folder / "reports" / "epochs.parquet")
     assert set(epochs["experiment"]) == {"1", "9", "11"}
     for name in ("report.md", "report.tex"):
@@ -237,10 +240,9 @@ def test_fewer_experiments_and_then_another_seed(project):
 
 
 def test_an_edit_in_the_reports_rooms_renders_and_never_trains(project):
-    for room in ("findings", "report"):
-        for path in sorted((project.folder / "lm" / room).rglob("*.py")):
-            if path.name != "__init__.py":
-                path.write_text(path.read_text() + "\n# an edit\n")
+    for name in ("lm/findings/study.py", "lm/report/report.py", "lm/report/tables.py", "reports/templates/report.j2"):
+        path = project.folder / name
+        path.write_text(path.read_text() + ("\n# an edit\n" if path.suffix == ".py" else "\n"))
     assert project.dvc("repro", "--dry").ran == {"report"}
     schema = project.folder / "lm" / "results" / "schema.py"
     schema.write_text(schema.read_text() + "\n# an edit\n")

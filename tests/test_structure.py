@@ -42,10 +42,18 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def named_imports(name: str) -> set[str]:
-    """The dotted names in the import statements of a module, wherever in it they stand."""
+def named_imports(name: str, *, typing: bool = True) -> set[str]:
+    """The dotted names in the import statements of a module, wherever in it they stand.
+
+    Without ``typing`` less those that only a type checker follows.
+    """
+    tree = ast.parse(MODULES[name].read_text())
+    if not typing:
+        tree.body = [
+            node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+        ]
     found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -112,7 +120,9 @@ def code_dependencies(stage: str) -> set[str]:
 def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     runs = {MODULES[name].relative_to(ROOT).as_posix() for name in closure(script_of(stage))}
     declared = {path for path in code_dependencies(stage) if path.endswith(".py")}
-    assert declared - runs == set(), "depends on code that it does not run"
+    # what a new architecture or optimizer goes into is declared as a whole, so that adding one needs no line here
+    whole = {path for path in declared if path.startswith(("lm/models/", "lm/training/"))}
+    assert declared - runs <= whole, "depends on code that it does not run"
     assert runs - declared == set(), "runs code that it does not depend on"
 
 
@@ -152,7 +162,9 @@ def test_a_room_imports_only_the_rooms_before_it(name):
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    graph = {name: {each for each in named_imports(name) if each in MODULES} - set(ancestors(name)) for name in MODULES}
+    graph = {}
+    for name in MODULES:
+        graph[name] = {each for each in named_imports(name, typing=False) if each in MODULES} - set(ancestors(name))
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
