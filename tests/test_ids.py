@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lm.results.findings.quality import generalization
+from lm.results.report import write_report
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
@@ -25,9 +27,7 @@ from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
 from lm.corpus.tokens import select_lines
 from lm.errors import StudyError
 from lm.results import tables
-from lm.results.findings.quality import generalization
 from lm.results.load import load_study
-from lm.results.report import write_report
 from lm.training.outputs import _split_measures
 from tests.invented import MERGES, VOCABULARY, write_files
 from tests.synthetic import GRID, make_results, write
