@@ -11,7 +11,7 @@ from lm.config.strict import did_you_mean
 from lm.config.study import PARAMS, load_study
 from lm.corpus.windows import read_card
 from lm.errors import StudyError, reported
-from lm.prediction import Prediction, predict_run
+from lm.prediction.run import Prediction, predict_run
 
 _TERA = 1e12
 
