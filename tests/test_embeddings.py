@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -26,9 +27,9 @@ from lm.embeddings.tables import PretrainedEmbeddings, open_embeddings, write_em
 from lm.errors import StudyError
 from lm.models.build import build_model, count_parameters, restore_model
 from lm.models.embeddings import FrozenEmbedding
-from lm.training import checkpoints
-from lm.training.documents import open_starts
+from lm.training import checkpoints, documents
 from lm.training.hardware import settle
+from lm.training.history import HistoryFile
 from lm.training.loop import Job, Trainer
 from lm.training.memory import MemoryMeter
 from lm.training.outputs import write_run
@@ -301,17 +302,17 @@ def run(tmp_path, token_folder, folder):
         card = read_card(token_folder)
         splits = {split: open_windows(token_folder, split, CONTEXT, card) for split in card["splits"]}
         pretrained = open_embeddings(folder, config.model, VOCABULARY)
-        compute = settle(config.compute)
-        meter = MemoryMeter(compute.device)
+        compute, out = settle(config.compute), tmp_path / "runs" / name
         job = Job(config=config, seed=42, splits=splits, vocabulary=VOCABULARY, compute=compute, pretrained=pretrained)
-        trainer = Trainer(job)
+        trainer, meter = Trainer(job), MemoryMeter(compute.device)
+        checkpoint = tmp_path / "checkpoints" / f"{name}.pt"
+        saver = Saver(path=checkpoint, belongs_to="this", every_seconds=1e9, meter=meter)
         trainer.before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
-        path = tmp_path / "checkpoints" / f"{name}.pt"
-        saver = Saver(path=path, belongs_to="this", every_seconds=1e9, meter=meter)
+        trainer.checkpoint = checkpoint
         saver.restore(trainer)
-        trainer.run([meter, saver])
-        write_run(trainer, meter, card, open_starts(token_folder, "test", card), tmp_path / "runs" / name)
-        return trainer, tmp_path / "runs" / name
+        trainer.run([meter, HistoryFile(out), saver])
+        write_run(trainer, meter, card, documents.open_starts(token_folder, "test", card), out)
+        return trainer, out
 
     return make
 
@@ -341,8 +342,8 @@ def test_training_leaves_the_tables_to_the_bit_and_moves_all_else(run, run_confi
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
 def test_neither_checkpoint_nor_saved_model_holds_a_table_and_both_come_back(run, run_config, folder, model):
     trainer, path = run(frozen(run_config(model)))
-    loaded, _ = checkpoints.load(path.parents[1] / "checkpoints" / "7-42.pt", "this")
-    state = loaded["trainer"]
+    saved, _ = checkpoints.load(trainer.checkpoint, "this")
+    state = saved["trainer"]
     assert not [name for part in ("model", "best") for name in state[part] if "embedding" in name or "posit" in name]
     assert set(load_file(path / "model.safetensors")) == {name for name, _ in trainer.model.named_parameters()}
     config = trainer.job.config.model
@@ -363,7 +364,7 @@ def test_a_stopped_run_ends_with_the_same_bits(run, run_config, monkeypatch):
 
     def step_and_stop(trainer: Trainer, batch) -> torch.Tensor:
         if next(steps) == 13:
-            trainer.stop.ask(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
         return plain(trainer, batch)
 
     monkeypatch.setattr(Trainer, "_step", step_and_stop)
@@ -385,7 +386,7 @@ def test_the_train_stage_takes_tables_in_and_binds_its_checkpoint_to_them(
     monkeypatch, capsys, tmp_path, folder, token_folder, run_config, arrays
 ):
     config = tmp_path / "7.json"
-    config.write_text(frozen(run_config(epochs=1)).to_json())
+    config.write_text(frozen(run_config(epochs=1)).model_dump_json(exclude_none=True))
     argv = [f"--config={config}", "--seed=42", f"--tokens={token_folder}", f"--checkpoints={tmp_path / 'kept'}"]
     argv.append("--no-reuse")
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lm.results.findings.quality import generalization
-from lm.results.report import write_report
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
@@ -26,11 +24,8 @@ from lm.corpus.sources import load_corpus
 from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
 from lm.corpus.tokens import select_lines
 from lm.errors import StudyError
-from lm.results import tables
-from lm.results.load import load_study
 from lm.training.outputs import _split_measures
 from tests.invented import MERGES, VOCABULARY, write_files
-from tests.synthetic import GRID, make_results, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -256,35 +251,14 @@ def test_without_bytes_and_words_there_are_no_measures_by_them():
     }
 
 
-def test_a_report_without_measures_by_bytes_and_words(tmp_path):
-    unknown = [f"{split}_{name}" for split in ("validation", "test") for name in ("bits_per_byte", "word_perplexity")]
-    runs, epochs = make_results({name: GRID[name] for name in ("1", "5")}, **dict.fromkeys(unknown))
-    shown = tables.measures(runs)
-    columns = [column.key for column in shown.columns]
-    assert not set(unknown) & set(columns)
-    assert all(row[columns.index("test_perplexity")] != "–" for row in shown.cells())
-    assert "without its text" in shown.notes[0]
-    claim = generalization(runs).claim
-    assert "On the test split it has" in claim
-    assert "per byte" not in claim
-    assert "–" not in claim
-
-    write(tmp_path / "reports", runs, epochs)
-    for name in ("reference", "templates"):
-        shutil.copytree(ROOT / "reports" / name, tmp_path / "reports" / name)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    write_report(load_study(tmp_path), tmp_path / "reports" / "templates", tmp_path / "reports")
-    assert "nan" not in (tmp_path / "reports" / "report.md").read_text().lower().split()
-
-
 def test_samples_without_a_vocabulary_say_so(tmp_path, monkeypatch):
-    runs, epochs = make_results()
-    write(tmp_path / "reports", runs, epochs)
-    (tmp_path / "tokens").mkdir()
+    for name in ("reports", "tokens"):
+        (tmp_path / name).mkdir()
     arguments = ["--reports", str(tmp_path / "reports"), "--tokens", str(tmp_path / "tokens")]
     monkeypatch.setattr("sys.argv", ["samples", *arguments])
     stages.samples.main()
-    assert "without a vocabulary to decode with" in (tmp_path / "reports" / "samples.md").read_text()
+    written = json.loads((tmp_path / "reports" / "samples.json").read_text())
+    assert (written["decodable"], written["passages"]) == (False, [])
 
 
 def test_what_a_passage_starts_with(tmp_path):

@@ -26,7 +26,7 @@ from ruamel.yaml import YAML
 from tests.typesetting import needs_tex, typeset
 
 ROOT = Path(__file__).parents[1]
-LEARNED = ("model.safetensors", "history.csv", "metrics.json")
+LEARNED = ("model.safetensors", "history.csv", "metrics.json", "test_documents.csv")
 EXPERIMENTS = ("1", "3", "5", "7", "9", "11")
 ALL = {f"{name}-42" for name in EXPERIMENTS}
 RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
@@ -169,7 +169,10 @@ def test_one_command_makes_everything(reproduced):
     assert set(rows["status"]) == {"completed"}
     for name in ALL:
         files = {path.name for path in (project.folder / "runs" / name).iterdir()}
-        assert files >= {*LEARNED, "timing.csv", "cost.json"}
+        assert files == {*LEARNED, "timing.csv", "cost.json"}
+        assert {Path(path).name for path in project.locked()[f"train@{name}"]} == files, (
+            "else going back leaves a file behind"
+        )
     for name in ("report.md", "report.tex", "metrics.json", "epochs.parquet"):
         assert (project.folder / "reports" / name).stat().st_size > 0
     left = [path for path in (project.folder / ".checkpoints").glob("*") if path.suffix == ".pt"]
