@@ -94,8 +94,8 @@ def wait_for_locks(root: Path, tell: Callable[[str], None], seconds: float = 150
         for holder in held:
             if not holder.is_dvc:
                 raise StudyError(
-                    f"{_RWLOCK}: {holder.paths[0]} is locked by process {holder.pid} ({holder.command}), but that "
-                    f"number is another program's here; unless DVC runs in this folder on another machine, remove the file"
+                    f"{_RWLOCK}: {holder.paths[0]} is locked by process {holder.pid} ({holder.command}), but here that "
+                    f"is another program; unless DVC runs in this folder on another machine, remove the file"
                 )
         stale = _leftover(root)
         if not held and stale is None:

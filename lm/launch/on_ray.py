@@ -6,6 +6,7 @@ https://docs.ray.io/en/latest/ray-core/tasks.html; an optional requirement.
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def train(command: list[str], root: str, more: dict[str, str], log: str, cores: 
     """In a Ray worker: the exit status of one run. Cancelled (KeyboardInterrupt), it stops the run and waits for it."""
     if not Path(root, "dvc.yaml").is_file():
         raise StudyError(f"{os.uname().nodename}: has no {root}; a cluster's machines need the project at one path")
+    # a launch in the background of a shell script has SIGINT ignored, and so have its children; cancelling raises it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     inherited = {name: value for name, value in os.environ.items() if name not in _RAYS_OWN}
     supervised = Supervised(command, Path(root), environment(inherited, **more), Path(log), cores)
     while True:

@@ -21,7 +21,7 @@ class Run:
 
     ``target`` is its name to DVC from the project's root (``train@5-42``, ``controlled/dvc.yaml:train@a-7``);
     ``folder`` is where its results come to lie, ``config`` its resolved configuration, ``tokens`` what it reads,
-    relative to the root too. ``after`` are the runs that have to be done before, ``upstream`` the other stages that have.
+    relative to the root too. ``after`` are the runs that have to be done before, ``upstream`` the other stages.
     """
 
     target: str

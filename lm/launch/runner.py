@@ -199,6 +199,7 @@ def main() -> None:
 
     for number in _STOPPING:
         signal.signal(number, obey)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray's workers have SIGINT blocked, and so would all below them
     if not arguments.lifeline:
         sys.exit(runner.run())
     status = runner.run(sys.stdin.fileno())
