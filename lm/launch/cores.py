@@ -54,5 +54,10 @@ def deal(
             )
         return [Slot()] * jobs
     share = len(cores) // jobs
-    asleep = (("OMP_WAIT_POLICY", "passive"),) if share < threads else ()
+    asleep = waiting(share, threads)
     return [Slot(cores=cores[n * share : (n + 1) * share], environment=asleep) for n in range(jobs)]
+
+
+def waiting(cores: int, threads: int) -> tuple[tuple[str, str], ...]:
+    """What the environment needs for ``threads`` on so many cores: to sleep, where they have none each."""
+    return (("OMP_WAIT_POLICY", "passive"),) if cores < threads else ()

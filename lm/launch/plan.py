@@ -66,7 +66,9 @@ def upstream_of(runs: Iterable[Run]) -> list[str]:
 
 
 def read_plan(root: Path, targets: Sequence[str]) -> Plan:
-    """The plan for ``targets``, as ``dvc repro`` takes them; none means the whole ``dvc.yaml``.
+    """The plan for ``targets``, as ``dvc repro`` takes them in ``root``, which must be the current directory.
+
+    None means the whole ``dvc.yaml``.
 
     Raises :class:`StudyError` where DVC cannot read the pipeline, knows no such target, or the targets need no run.
     """

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lm.errors import StudyError
 from lm.launch.command import SIDE_BY_SIDE, repro, repro_run
+from lm.launch.cores import waiting
 from lm.launch.locks import STATE
 from lm.launch.plan import Plan, Run, upstream_of
 from lm.launch.runner import GRACE_SECONDS, STOPPED
@@ -69,7 +70,7 @@ def submit(
             continue
         if jobs:
             text = _script(root, settings, [_command(repro(*upstream_of(wave)))])
-            jobs.append(_sbatch(scripts, f"between-{number}", text, ["--dependency=afterok:" + jobs[-1]]))
+            jobs.append(_sbatch(scripts, settings, f"between-{number}", text, ["--dependency=afterok:" + jobs[-1]]))
         at_once = min(settings.jobs or len(wave), len(wave))
         options = [f"--array=0-{len(wave) - 1}%{at_once}", f"--cpus-per-task={settings.cores or threads}"]
         options += [f"--gres=gpu:{gpus}"] if gpus else []
@@ -77,11 +78,11 @@ def submit(
         options += [f"--time={settings.time}"] if settings.time else []
         options += [f"--signal=TERM@{settings.warning}"]
         options += ["--dependency=afterok:" + jobs[-1]] if jobs else []
-        text = _script(root, settings, _training(wave, logs, settings, at_once))
-        jobs.append(_sbatch(scripts, f"runs-{number}", text, options))
+        text = _script(root, settings, _training(wave, logs, settings, at_once, threads))
+        jobs.append(_sbatch(scripts, settings, f"runs-{number}", text, options))
         told.append(f"job {jobs[-1]}: {len(wave)} runs, {at_once} at once; logs in {logs}")
     text = _script(root, settings, [_command([sys.executable, "-m", "stages.launch", "--finish", *plan.targets])])
-    jobs.append(_sbatch(scripts, "report", text, ["--dependency=afterany:" + ":".join(jobs)]))
+    jobs.append(_sbatch(scripts, settings, "report", text, ["--dependency=afterany:" + ":".join(jobs)]))
     told.append(f"job {jobs[-1]}: what depends on them, when they have ended; {scripts / 'report.log'}")
     (root / _SUBMITTED).write_text(json.dumps({"jobs": jobs}) + "\n")
     return [*told, f"to see how far: squeue --jobs={','.join(jobs)}; to stop: scancel {' '.join(jobs)}"]
@@ -105,7 +106,7 @@ def _script(root: Path, settings: Settings, body: Sequence[str]) -> str:
     )
 
 
-def _training(wave: Sequence[Run], logs: Path, settings: Settings, at_once: int) -> list[str]:
+def _training(wave: Sequence[Run], logs: Path, settings: Settings, at_once: int, threads: int) -> list[str]:
     """Shell lines of one task of the array: its run, and its way back into the queue where time has run out.
 
     SLURM requeues by itself what it preempts or loses with a node. At the time limit it only warns the step, with
@@ -116,6 +117,7 @@ def _training(wave: Sequence[Run], logs: Path, settings: Settings, at_once: int)
     this = "[SLURM_ARRAY_TASK_ID]}"
     return [
         f"export {SIDE_BY_SIDE}={at_once}",
+        *(f"export {name}={value}" for name, value in waiting(settings.cores or threads, threads)),
         f"targets=({shlex.join(run.target for run in wave)})",
         f"logs=({shlex.join(str(logs / f'{run.name}.log') for run in wave)})",
         f'srun --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" {shlex.join(runner)} --log "${{logs{this}" -- '
@@ -126,13 +128,15 @@ def _training(wave: Sequence[Run], logs: Path, settings: Settings, at_once: int)
     ]
 
 
-def _sbatch(scripts: Path, name: str, text: str, options: Sequence[str]) -> str:
+def _sbatch(scripts: Path, settings: Settings, name: str, text: str, options: Sequence[str]) -> str:
     """Submit a script; the job's number."""
     path = scripts / f"{name}.sh"
     path.write_text(text)
     log = scripts / (f"{name}-%a.log" if any(option.startswith("--array") for option in options) else f"{name}.log")
     command = ["sbatch", "--parsable", f"--job-name=study-{name}", f"--output={log}", "--requeue", "--open-mode=append"]
-    done = subprocess.run([*command, *options, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *settings.sbatch, *options, str(path)], capture_output=True, text=True, check=False
+    )
     number = re.match(r"\d+", done.stdout)
     if done.returncode or number is None:
         raise StudyError(f"sbatch: {' '.join((done.stderr or done.stdout).split())}")

@@ -43,15 +43,15 @@ class Watch:
     """Looks at logs and run folders while runs are trained."""
 
     def __init__(
-        self, root: Path, logs: Path, runs: Sequence[Run], works: Mapping[str, Work], stream: TextIO = sys.stderr
+        self, root: Path, logs: Path, runs: Sequence[Run], works: Mapping[str, Work], stream: TextIO | None = None
     ) -> None:
         self._root, self._logs, self._runs, self._works = root, logs, runs, works
         self.states = {run.target: State() for run in runs}
         self._begun = self._told = time.monotonic()
-        self._stream = stream
+        self._stream = stream or sys.stderr
         self._live: Live | None = None
-        if stream.isatty():
-            self._live = Live(console=Console(file=stream), auto_refresh=False, transient=True)
+        if self._stream.isatty():
+            self._live = Live(console=Console(file=self._stream), auto_refresh=False, transient=True)
             self._live.start()
 
     def close(self) -> None:
