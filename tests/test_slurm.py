@@ -42,7 +42,7 @@ SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -59,7 +59,7 @@ SelectTypeParameters=CR_CPU
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 SlurmctldTimeout=10
-SlurmdTimeout=6
+SlurmdTimeout=60
 InactiveLimit=0
 KillWait=10
 MinJobAge=300
@@ -95,15 +95,18 @@ class Cluster:
         daemon = self.daemons.pop(name)
         victims = {daemon.pid, *(child.pid for child in psutil.Process(daemon.pid).children(recursive=True))}
         for process in psutil.process_iter():
-            try:
+            with suppress(psutil.Error):
                 environ = process.environ()
-            except psutil.Error:
-                continue
-            if environ.get("SLURMD_NODENAME") == name and environ.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
-                victims.add(process.pid)
-        for pid in victims:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                if (
+                    environ.get("SLURMD_NODENAME") == name
+                    and environ.get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                ):
+                    stepds = [each for each in process.parents() if "slurmstepd" in each.name()]
+                    victims |= {process.pid, *(each.pid for each in stepds)}
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # none lives to tell of another's death
+            for pid in victims:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
         daemon.wait()
 
 
@@ -201,6 +204,7 @@ def test_runs_spread_and_survive_preemption_and_the_loss_of_a_node(cluster, tmp_
     until(lambda: any("stopped at" in text for text in project.logs().values()), 30, states)
     until(lambda: urgent not in [job for job, *_ in cluster.jobs()], 30, states)
     cluster.kill_node("n2")
+    cluster("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=lost")  # as SLURM finds after SlurmdTimeout
     project.pace(0.05)
     until(lambda: not cluster.jobs(), 100, states)
 
