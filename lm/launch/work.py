@@ -9,8 +9,7 @@ from pathlib import Path
 from lm.config.run import RunConfig
 from lm.corpus.windows import read_card
 from lm.launch.plan import Run
-from lm.models.build import build_model
-from lm.operations import step_operations
+from lm.prediction.run import predict_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +27,17 @@ def read_work(root: Path, runs: Iterable[Run]) -> dict[str, Work]:
 
     Raises :class:`StudyError` for a configuration or tokens that are missing or none.
     """
-    import torch
-
     works = {}
     for run in runs:
         config, card = RunConfig.read(root / run.config), read_card(root / run.tokens)
         tokens = card["splits"]["train"]["predicted_tokens"]
-        with torch.device("meta"):
-            model = build_model(config.model, card["vocabulary"])
-        frozen = not model.embedding.weight.requires_grad
-        epoch = sum(step_operations(config.model, card["vocabulary"], tokens, frozen).values())
+        # device and precision move memory alone, which is not asked for here
+        found = predict_run(config, card["vocabulary"], tokens, "cpu", "fp32")
         works[run.target] = Work(
             threads=config.compute.threads,
             cuda=config.compute.device == "cuda",
             epochs=config.training.epochs,
-            operations=config.training.epochs * epoch,
+            operations=config.training.epochs * found.epoch_operations,
         )
     return works
 
