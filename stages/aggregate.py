@@ -1,4 +1,4 @@
-"""Join the runs that params.yaml names into reports/runs.parquet, reports/epochs.parquet and reports/metrics.json."""
+"""Join the runs that params.yaml names: two Parquet tables, all their epochs as one CSV, and the headline figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from lm.config.study import PARAMS, load_study
 from lm.errors import reported
-from lm.runs.collect import collect, read_json, write_tables
+from lm.results.collect import collect, read_json
+from lm.results.publish import publish
+from lm.results.summarize import summarize
 
 
 @reported
@@ -19,7 +21,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder to write (default: %(default)s)")
     arguments = parser.parse_args()
     card = read_json(arguments.tokens / "card.json")
-    write_tables(*collect(load_study(arguments.params), arguments.runs, card), arguments.out)
+    runs, epochs = collect(load_study(arguments.params), arguments.runs, card)
+    publish(runs, epochs, summarize(runs.to_pandas(), epochs.to_pandas()), arguments.out)
 
 
 if __name__ == "__main__":

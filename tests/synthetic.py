@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lm.results import schema
-from lm.runs.collect import study_perplexities
+from lm.results.collect import study_perplexities
 
 GRID = {
     "1": ("lstm", 1, "adam"),
@@ -81,6 +82,8 @@ def make_results(
                         "train_seconds": seconds[epoch],
                         "validation_seconds": second / 12,
                         "tokens_per_second": 330_000 / seconds[epoch],
+                        "process_cpu_seconds": 1.9 * seconds[epoch],
+                        "other_cpu_seconds": 0.02 * seconds[epoch],
                     }
                 )
             best = int(np.argmin(validation))
@@ -96,13 +99,25 @@ def make_results(
                 "optimizer": optimizer,
                 "lr": 0.001,
                 "weight_decay": 0.0 if optimizer == "adam" else 0.0005,
+                "momentum": 0.9 if optimizer == "momentum" else None,
+                "beta2": 0.999 if optimizer in ("adam", "adamw") else None,
                 "epochs": epochs,
                 "batch": 16,
                 "context": 128,
+                "width": 128,
+                "sizes": json.dumps({"heads": 2, "mlp": 512} if model == "gpt" else {"lstm_hidden": 128}),
+                "norm": "post" if model == "gpt" else None,
+                "dropout": 0.0,
+                "warmup": 0.0,
+                "schedule": "constant",
+                "label_smoothing": 0.0,
                 "corpus": "sotu",
                 "scale": "laptop",
                 "vocabulary": 4096,
+                "text": "3f" * 32,
+                "validation_bytes": 420_000,
                 "status": "completed",
+                "stopped_early": False,
                 "epochs_done": done,
                 "best_epoch": best,
                 "validation_loss": validation[best],
@@ -129,8 +144,15 @@ def make_results(
                 "train_seconds": math.fsum(seconds),
                 "validation_seconds": done * second / 12,
                 "tokens_per_second": 330_000 / second,
+                "process_cpu_seconds": 1.9 * math.fsum(seconds),
+                "other_cpu_seconds": 0.02 * math.fsum(seconds),
+                "side_by_side": 1,
+                "operations_per_epoch": 6.0 * (body + embedding) * 330_000,
                 "memory_peak_mb": 520 + 30.0 * layers + mib * (2 + states),
                 "memory_mean_mb": 500 + 30.0 * layers + mib * (2 + states),
+                "memory_baseline_mb": 300.0,
+                "memory_scoring_mb": 90.0,
+                "memory_checkpoint_mb": mib * (1 + states),
                 "memory_footprint_mb": 120 + 30.0 * layers + mib * (2 + states),
                 "memory_measure": "rss",
                 "model_parameters_mb": mib,
@@ -157,8 +179,13 @@ def make_results(
 
 def frame(rows: list[dict], expected: pa.Schema) -> pd.DataFrame:
     """Rows as pandas, by way of Arrow: what aggregate's Parquet files give back, nulls included."""
-    complete = [{name: row.get(name) for name in expected.names} for row in rows]
+    complete = [{name: _plain(row.get(name)) for name in expected.names} for row in rows]
     return pa.Table.from_pylist(complete, schema=expected).to_pandas()
+
+
+def _plain(value):
+    """pandas' NaN as None: rows that come back from a frame hold it in columns of every type."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def write(folder, runs: pd.DataFrame, epochs: pd.DataFrame) -> None:

@@ -1,9 +1,10 @@
-"""The report's inputs, read once and checked: what is missing or of another schema stops here with one line."""
+"""What findings and report are computed from, read once and checked: what is missing or unlike stops here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -13,20 +14,82 @@ from ruamel.yaml.error import YAMLError
 
 from lm.errors import StudyError
 from lm.results import schema
-from lm.results.names import order
 from lm.results.reference import Reference, load_reference
+from lm.results.summarize import summarize
+from lm.results.summary import Summaries
 
 
-@dataclass(frozen=True)
-class Study:
-    """Everything the report is computed from. ``locked`` maps ``experiment-seed`` to hashes of what DVC recorded."""
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A study's results and what they stand beside.
 
-    runs: pd.DataFrame
-    epochs: pd.DataFrame
+    ``params`` is params.yaml as read, ``params_text`` as written; ``locked`` maps ``experiment-seed`` to the hashes
+    (``configuration``, ``tokens``, ``weights``) that DVC recorded, empty where it recorded none.
+    """
+
+    summaries: Summaries
     reference: Reference
-    params: dict
+    params: dict[str, Any]
     params_text: str
-    locked: dict[str, dict[str, str]] | None = None
+    locked: dict[str, dict[str, str]]
+
+
+def load_results(root: Path) -> Results:
+    """Read ``reports/``, ``params.yaml`` and ``dvc.lock`` under ``root``; raises :class:`StudyError`."""
+    reports = root / "reports"
+    runs = load_table(reports / "runs.parquet", schema.RUNS, "reports/runs.parquet")
+    epochs = load_table(reports / "epochs.parquet", schema.EPOCHS, "reports/epochs.parquet")
+    if runs.empty:
+        raise StudyError("reports/runs.parquet: no runs; params.yaml names the experiments and seeds to train")
+    text = _text(root / "params.yaml")
+    params = _mapping(text, "params.yaml")
+    return Results(
+        summaries=summarize(runs, epochs),
+        reference=load_reference(reports / "reference"),
+        params=params,
+        params_text=text,
+        locked=load_locked(root / "dvc.lock"),
+    )
+
+
+def load_table(source: Path | IO[bytes], expected: pa.Schema, name: str) -> pd.DataFrame:
+    """A Parquet table as pandas, its columns exactly those of ``expected``; raises :class:`StudyError`."""
+    try:
+        table = pq.read_table(source)
+    except FileNotFoundError:
+        raise StudyError(f"{name}: no such file; `dvc repro` makes it") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StudyError(f"{name}: not a Parquet file that can be read: {error}") from None
+    if table.column_names != expected.names:
+        missing = [column for column in expected.names if column not in table.column_names]
+        unknown = [column for column in table.column_names if column not in expected.names]
+        raise StudyError(f"{name}: columns differ from schema {schema.VERSION}: missing {missing}, unknown {unknown}")
+    differing = [column for column in expected.names if table.schema.field(column).type != expected.field(column).type]
+    if differing:
+        raise StudyError(f"{name}: column types differ from schema {schema.VERSION}: {', '.join(differing)}")
+    return table.to_pandas()
+
+
+def load_locked(path: Path) -> dict[str, dict[str, str]]:
+    """From dvc.lock: the hashes of each run's configuration, tokens and weights; empty where nothing is locked."""
+    if not path.exists():
+        return {}
+    locked = {}
+    stages = _mapping(_text(path), path.name).get("stages") or {}
+    for name, stage in stages.items():
+        if not name.startswith("train@"):
+            continue
+        hashes = {}
+        for entry in [*stage.get("deps", []), *stage.get("outs", [])]:
+            location, digest = str(entry.get("path", "")), str(entry.get("md5", ""))
+            if location.startswith("configs/"):
+                hashes["configuration"] = digest
+            elif (location.startswith("data/tokens") and "train" in location) or location == "data/tokens":
+                hashes["tokens"] = digest
+            elif location.endswith("model.safetensors"):
+                hashes["weights"] = digest
+        locked[name.removeprefix("train@")] = hashes
+    return locked
 
 
 def _text(path: Path) -> str:
@@ -38,64 +101,13 @@ def _text(path: Path) -> str:
         raise StudyError(f"{path}: can't be read: {error}") from None
 
 
-def load_table(source, expected: pa.Schema, name: str) -> pd.DataFrame:
-    """A Parquet table as pandas, its columns exactly those of ``expected``."""
+def _mapping(text: str, name: str) -> dict[str, Any]:
     try:
-        table = pq.read_table(source)
-    except FileNotFoundError:
-        raise StudyError(f"{name}: no such file; `dvc repro` makes it") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StudyError(f"{name}: not a Parquet file that can be read: {error}") from None
-    if table.column_names != expected.names:
-        missing = [column for column in expected.names if column not in table.column_names]
-        unknown = [column for column in table.column_names if column not in expected.names]
-        raise StudyError(f"{name}: columns differ from schema {schema.VERSION}: missing {missing}, unknown {unknown}")
-    if not table.schema.equals(expected):
-        differing = [name_ for name_ in expected.names if table.schema.field(name_).type != expected.field(name_).type]
-        if differing:
-            raise StudyError(f"{name}: column types differ from schema {schema.VERSION}: {', '.join(differing)}")
-    return table.to_pandas()
-
-
-def load_locked(path: Path) -> dict[str, dict[str, str]]:
-    """From dvc.lock: the hashes of each run's configuration, tokens and weights; empty where nothing is locked."""
-    if not path.exists():
-        return {}
-    stages = (YAML(typ="safe").load(_text(path)) or {}).get("stages", {})
-    locked = {}
-    for name, stage in stages.items():
-        if not name.startswith("train@"):
-            continue
-        hashes = {}
-        for entry in [*stage.get("deps", []), *stage.get("outs", [])]:
-            location, digest = entry["path"], entry.get("md5", "")
-            if location.startswith("configs/"):
-                hashes["configuration"] = digest
-            elif (location.startswith("data/tokens") and "train" in location) or location == "data/tokens":
-                hashes["tokens"] = digest
-            elif location.endswith("model.safetensors"):
-                hashes["weights"] = digest
-        locked[name.removeprefix("train@")] = hashes
-    return locked
-
-
-def load_study(root: Path) -> Study:
-    """Read ``reports/`` and ``params.yaml`` under ``root``."""
-    reports = root / "reports"
-    runs = load_table(reports / "runs.parquet", schema.RUNS, "reports/runs.parquet")
-    epochs = load_table(reports / "epochs.parquet", schema.EPOCHS, "reports/epochs.parquet")
-    if runs.empty:
-        raise StudyError("reports/runs.parquet: no runs; params.yaml names the experiments and seeds to train")
-    text = _text(root / "params.yaml")
-    try:
-        params = YAML(typ="safe").load(text)
+        content = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise StudyError(f"params.yaml: not YAML: {error}") from None
-    return Study(
-        runs=order(runs),
-        epochs=epochs.sort_values(["experiment", "seed", "epoch"], ignore_index=True),
-        reference=load_reference(reports / "reference"),
-        params=params,
-        params_text=text,
-        locked=load_locked(root / "dvc.lock"),
-    )
+        raise StudyError(f"{name}: not YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise StudyError(f"{name}: expected a mapping, found {type(content).__name__}")
+    return content

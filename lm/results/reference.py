@@ -6,16 +6,19 @@ written the right report. What the original did not record stays null.
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
+from lm.config.optimizers import OPTIMIZERS
 from lm.errors import StudyError
 from lm.results import schema
-from lm.results.names import order
+from lm.results.spread import Spread, load_spread
 
 TRAIN_FACTOR, VALIDATION_FACTOR = 0.99876, 0.99709
 """What the original's denominator multiplied its losses by: it counted positions the last batch does not have."""
@@ -26,102 +29,188 @@ UNIGRAM_VALIDATION_PERPLEXITY = 1375.0
 VALIDATION_TOKENS = 245_044
 """What the original predicted of WikiText-2's validation split under GPT-1's vocabulary: one less than there is."""
 
-_VOCABULARY, _CONTEXT, _BATCH, _WIDTH = 40479, 256, 16, 768
+SCALE, VOCABULARY = "reference", 40479
+LR, BATCH = 0.001, 16
+_EPOCHS, _CONTEXT, _WIDTH = 10, 256, 768
 _MIB = 2**20
 _TRAINABLE = {"lstm": {1: 3_019_520, 2: 5_120_768, 4: 9_323_264}, "gpt": {1: 7_087_872, 2: 14_175_744, 4: 28_351_488}}
-_STATES = {"adam": 2, "adamw": 2, "sgd": 0, "momentum": 1}
+_SIZES = {"lstm": '{"lstm_hidden": 512}', "gpt": '{"heads": 12, "mlp": 3072}'}
+_NAMES = {"lstm": "lstm", "gpt1": "gpt"}
+"""The published tables' names of architectures, and ours."""
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A configuration's row of the study's result tables, as published: perplexities, s, MiB."""
+
+    experiment: str
+    model: str
+    layers: int
+    optimizer: str
+    best_val_ppl: float
+    train_ppl_at_best: float
+    best_epoch: int
+    train_seconds: float
+    gpu_memory_mb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedEpoch:
+    """An epoch of the study's logs, as published: losses in nats, s."""
+
+    experiment: str
+    epoch: int
+    train_loss: float
+    val_loss: float
+    train_seconds: float
+    val_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """An independent replication's best validation perplexity, as published."""
+
+    experiment: str
+    batch: int
+    best_val_ppl: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The original's result rows and epochs as published, and the replications of its best validation perplexity."""
+    """The original's result rows and epochs, replications of its best perplexities, and the spread of repetitions."""
 
-    results: pd.DataFrame
-    epochs: pd.DataFrame
-    replications: pd.DataFrame
+    results: tuple[Published, ...]
+    epochs: tuple[PublishedEpoch, ...]
+    replications: tuple[Repeated, ...]
+    spread: Spread
 
 
 def load_reference(folder: Path) -> Reference:
-    tables = {}
-    for name in ("results", "epochs", "replications"):
-        path = folder / f"{name}.csv"
-        try:
-            tables[name] = pd.read_csv(path, dtype={"experiment": str})
-        except FileNotFoundError:
-            raise StudyError(f"{path}: no such file; it belongs to the repository") from None
-        except ValueError as error:
-            raise StudyError(f"{path}: not the table it should be: {error}") from None
-    tables["results"]["model"] = tables["results"]["model"].replace("gpt1", "gpt")
-    return Reference(**tables)
+    """Read the tables; raises :class:`StudyError` when one is missing or not the table it should be."""
+    return Reference(
+        results=_read(
+            folder / "results.csv",
+            lambda row: Published(
+                experiment=row["experiment"],
+                model=_NAMES[row["model"]],
+                layers=int(row["layers"]),
+                optimizer=row["optimizer"],
+                best_val_ppl=float(row["best_val_ppl"]),
+                train_ppl_at_best=float(row["train_ppl_at_best"]),
+                best_epoch=int(row["best_epoch"]),
+                train_seconds=float(row["train_seconds"]),
+                gpu_memory_mb=float(row["gpu_memory_mb"]),
+            ),
+        ),
+        epochs=_read(
+            folder / "epochs.csv",
+            lambda row: PublishedEpoch(
+                experiment=row["experiment"],
+                epoch=int(row["epoch"]),
+                train_loss=float(row["train_loss"]),
+                val_loss=float(row["val_loss"]),
+                train_seconds=float(row["train_seconds"]),
+                val_seconds=float(row["val_seconds"]),
+            ),
+        ),
+        replications=_read(
+            folder / "replications.csv",
+            lambda row: Repeated(
+                experiment=row["experiment"], batch=int(row["batch"]), best_val_ppl=float(row["best_val_ppl"])
+            ),
+        ),
+        spread=load_spread(folder / "spread.csv"),
+    )
 
 
-def corrected(perplexity, factor: float = VALIDATION_FACTOR):
-    """A published perplexity over the number of tokens that were predicted."""
-    return np.exp(np.log(perplexity) / factor)
+def _read(path: Path, make: Callable[[dict[str, str]], T]) -> tuple[T, ...]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return tuple(make(row) for row in csv.DictReader(file))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file; it belongs to the repository") from None
+    except OSError as error:
+        raise StudyError(f"{path}: can't be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise StudyError(f"{path}: not the table it should be: {error}") from None
+
+
+def corrected(loss: float, factor: float = VALIDATION_FACTOR) -> float:
+    """A published loss (nats) over the number of tokens that were predicted."""
+    return loss / factor
 
 
 def as_results(reference: Reference) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The original as (runs, epochs) in our schema, its losses corrected; null where it did not measure."""
-    epochs = pd.DataFrame(
-        {
-            "experiment": reference.epochs["experiment"],
-            "seed": 42,
-            "epoch": reference.epochs["epoch"],
-            "train_loss": reference.epochs["train_loss"] / TRAIN_FACTOR,
-            "train_eval_loss": np.nan,
-            "validation_loss": reference.epochs["val_loss"] / VALIDATION_FACTOR,
-            "train_seconds": reference.epochs["train_seconds"],
-            "validation_seconds": reference.epochs["val_seconds"],
-        }
+    epochs = [_epoch(row) for row in reference.epochs]
+    runs = [_run(row, [e for e in epochs if e["experiment"] == row.experiment]) for row in reference.results]
+    return (
+        pd.DataFrame(runs).reindex(columns=schema.RUNS.names),
+        pd.DataFrame(epochs).reindex(columns=schema.EPOCHS.names),
     )
-    for name in ("train", "train_eval", "validation"):
-        epochs[f"{name}_perplexity"] = np.exp(epochs[f"{name}_loss"])
-    rows = [
-        _run(row, epochs[epochs["experiment"] == row.experiment]) for row in reference.results.itertuples(index=False)
-    ]
-    runs = pd.DataFrame(rows).reindex(columns=schema.RUNS.names)
-    return order(runs), epochs.reindex(columns=schema.EPOCHS.names)
 
 
-def _run(row, epochs: pd.DataFrame) -> dict:
-    best = epochs.loc[epochs["validation_loss"].idxmin()]
+def _epoch(row: PublishedEpoch) -> dict[str, Any]:
+    training, validation = corrected(row.train_loss, TRAIN_FACTOR), corrected(row.val_loss)
+    return {
+        "experiment": row.experiment,
+        "seed": 42,
+        "epoch": row.epoch,
+        "train_loss": training,
+        "train_perplexity": math.exp(training),
+        "validation_loss": validation,
+        "validation_perplexity": math.exp(validation),
+        "train_seconds": row.train_seconds,
+        "validation_seconds": row.val_seconds,
+    }
+
+
+def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
+    best = min(epochs, key=lambda epoch: epoch["validation_loss"])
     trainable = _TRAINABLE[row.model][row.layers]
-    embeddings = (_VOCABULARY + (_CONTEXT if row.model == "gpt" else 0)) * _WIDTH
+    embeddings = (VOCABULARY + (_CONTEXT if row.model == "gpt" else 0)) * _WIDTH
     return {
         "experiment": row.experiment,
         "seed": 42,
         "model": row.model,
         "layers": row.layers,
         "optimizer": row.optimizer,
-        "lr": 0.001,
+        "lr": LR,
         "weight_decay": 0.0 if row.optimizer == "adam" else 0.0005,
-        "epochs": 10,
-        "batch": _BATCH,
+        "epochs": _EPOCHS,
+        "batch": BATCH,
         "context": _CONTEXT,
+        "width": _WIDTH,
+        "sizes": _SIZES[row.model],
+        "norm": "post" if row.model == "gpt" else None,
         "corpus": "wikitext-2",
-        "scale": "reference",
-        "vocabulary": _VOCABULARY,
+        "scale": SCALE,
+        "vocabulary": VOCABULARY,
         "status": "completed",
         "epochs_done": len(epochs),
-        "best_epoch": int(best["epoch"]),
+        "best_epoch": best["epoch"],
         "validation_loss": best["validation_loss"],
-        "validation_perplexity": math.exp(best["validation_loss"]),
+        "validation_perplexity": best["validation_perplexity"],
+        "study_validation_perplexity": row.best_val_ppl,
         "train_perplexity": best["train_perplexity"],
-        "last_validation_perplexity": epochs["validation_perplexity"].iloc[-1],
+        "last_validation_perplexity": epochs[-1]["validation_perplexity"],
         "unigram_validation_perplexity": UNIGRAM_VALIDATION_PERPLEXITY,
+        "validation_tokens": VALIDATION_TOKENS,
         "parameters": trainable + embeddings,
         "trainable_parameters": trainable,
         "embedding_parameters": embeddings,
         "attention_parameters": row.layers * 4 * (_WIDTH**2 + _WIDTH) if row.model == "gpt" else 0,
-        "train_seconds": epochs["train_seconds"].sum(),
-        "validation_seconds": epochs["validation_seconds"].sum(),
+        "train_seconds": math.fsum(epoch["train_seconds"] for epoch in epochs),
+        "validation_seconds": math.fsum(epoch["validation_seconds"] for epoch in epochs),
         "memory_mean_mb": row.gpu_memory_mb,
         "memory_peak_mb": row.gpu_memory_mb,
         "memory_measure": "nvidia-smi",
         "model_parameters_mb": 4 * (trainable + embeddings) / _MIB,
         "model_gradients_mb": 4 * trainable / _MIB,
-        "model_optimizer_mb": 4 * _STATES[row.optimizer] * trainable / _MIB,
-        "model_logits_mb": 4 * _BATCH * _CONTEXT * _VOCABULARY / _MIB,
+        "model_optimizer_mb": 4 * OPTIMIZERS[row.optimizer].state_copies * trainable / _MIB,
+        "model_logits_mb": 4 * BATCH * _CONTEXT * VOCABULARY / _MIB,
         "device": "cuda",
         "precision": "fp32",
         "hardware": "V100 16 GB",

@@ -1,0 +1,71 @@
+"""Everything that is concluded from a study, in one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lm.findings.architectures import Architectures, architecture_pairs, architectures
+from lm.findings.cost import WallClock, wall_clock
+from lm.findings.depth import Depth, depth, depth_pairs
+from lm.findings.learning import Learning, learning
+from lm.findings.limits import Certainty, Limit, certainty, limits
+from lm.findings.memory import Memory, memory
+from lm.findings.optimizers import Optimizers, optimizer_pairs, optimizers
+from lm.findings.quality import Quality, quality
+from lm.findings.remedies import Advice, Treated, advice, treated, treated_pairs
+from lm.findings.replication import Replication, replication
+from lm.findings.stopping import Stopping, stopping
+from lm.findings.verdicts import Judge
+from lm.results.reference import Reference
+from lm.results.summary import Summaries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All findings; None where the grid has nothing to compare."""
+
+    summaries: Summaries
+    certainty: Certainty
+    learning: Learning
+    quality: Quality
+    wall_clock: WallClock
+    optimizers: Optimizers | None
+    architectures: Architectures | None
+    depth: Depth | None
+    memory: Memory
+    stopping: Stopping
+    advice: tuple[Advice, ...]
+    treated: tuple[Treated, ...]
+    replication: Replication | None
+    limits: tuple[Limit, ...]
+
+
+def find(summaries: Summaries, reference: Reference, params: dict[str, Any]) -> Findings:
+    """Everything that is concluded; ``params`` is params.yaml as read, for the lines that it makes possible."""
+    asked_of_optimizers = [pair for pairs in optimizer_pairs(summaries).values() for pair in pairs]
+    families = [
+        asked_of_optimizers,
+        architecture_pairs(summaries),
+        depth_pairs(summaries),
+        treated_pairs(summaries),
+    ]
+    judge = Judge(summaries, reference.spread, families)
+    sure = certainty(judge, reference.spread)
+    stopped = stopping(summaries)
+    return Findings(
+        summaries=summaries,
+        certainty=sure,
+        learning=learning(summaries),
+        quality=quality(judge),
+        wall_clock=wall_clock(judge),
+        optimizers=optimizers(judge),
+        architectures=architectures(judge, stopped),
+        depth=depth(judge),
+        memory=memory(summaries),
+        stopping=stopped,
+        advice=advice(summaries, params),
+        treated=treated(judge),
+        replication=replication(summaries, reference),
+        limits=limits(summaries, sure),
+    )

@@ -1,1 +1,0 @@
-"""The files of the runs that params.yaml names, joined into tables."""
