@@ -47,7 +47,7 @@ class Drawing:
 
 
 def draw(logits_BV: Tensor, drawing: Drawing, generators: Sequence[torch.Generator]) -> list[int]:
-    """One id a row; row b's draw is ``generators[b]``'s. On the CPU, in float64: any temperature above 0 is a number."""
+    """One id a row; row b's draw is ``generators[b]``'s. On the CPU, in float64, which no temperature overflows."""
     kept = logits_BV.shape[1] if drawing.top_k is None else min(drawing.top_k, logits_BV.shape[1])
     logits_BC, ids_BC = torch.topk(logits_BV.cpu().double(), kept)
     probabilities_BC = torch.softmax((logits_BC - logits_BC[:, :1]) / drawing.temperature, 1)
