@@ -14,7 +14,7 @@ from lm.corpus.tokenizer import BOUNDARY
 from lm.embeddings.tables import open_embeddings
 from lm.errors import reported
 from lm.models.build import restore_model
-from lm.models.generate import generate
+from lm.trained.generation import write
 
 
 def start_token(tokenizer: Tokenizer, tokens: Path) -> int:
@@ -55,7 +55,7 @@ def main() -> None:
         pretrained = open_embeddings(arguments.embeddings, config, int(best.vocabulary))
         weights = arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"
         model = restore_model(weights, config, int(best.vocabulary), pretrained)
-        written = generate(model, [start], arguments.count, seed=arguments.seed)
+        written = write(model.eval(), [start], arguments.count, seed=arguments.seed)
         # GPT-1's one special token, <unk>, stands for a character and is shown
         text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
         passages.append(
