@@ -31,6 +31,13 @@ def main() -> None:
     add_run_arguments(parser)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write, new or empty")
     parser.add_argument(
+        "--corpus",
+        type=Path,
+        default=Path("data/corpus"),
+        metavar="DIR",
+        help="corpus, for its license (default: %(default)s)",
+    )
+    parser.add_argument(
         "--reports",
         type=Path,
         default=Path("reports"),
@@ -45,7 +52,12 @@ def main() -> None:
     run = open_run(arguments)
     try:
         files = export(
-            run, arguments.out, arguments.reports, license_name=arguments.license, language=arguments.language
+            run,
+            arguments.out,
+            corpus=arguments.corpus,
+            reports=arguments.reports,
+            license_name=arguments.license,
+            language=arguments.language,
         )
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -23,9 +23,14 @@ _PROMPT = "Fellow citizens"
 
 
 def model_card(
-    run: TrainedRun, packed: Packed, figures: CardFigures, license_name: str | None, language: str | None
+    run: TrainedRun,
+    packed: Packed,
+    corpus: dict[str, Any],
+    figures: CardFigures,
+    license_name: str | None,
+    language: str | None,
 ) -> str:
-    """README.md, with the Hub's metadata at its top."""
+    """README.md, with the Hub's metadata at its top; ``corpus`` is the corpus stage's card."""
     model, metrics, summary = run.config.model, figures.metrics, figures.summary
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -34,13 +39,14 @@ def model_card(
         lstrip_blocks=True,
     )
     context: dict[str, Any] = {
-        "title": _title(run),
+        "title": _title(run, corpus),
         "name": run.name,
         "label": ARCHITECTURES[model.architecture].label,
         "optimizer": OPTIMIZERS[run.config.optimizer.name].label,
         "model": model,
         "metrics": metrics,
-        "card": run.card,
+        "corpus": corpus,
+        "splits": run.card["splits"],
         "settings": _settings(run.config, figures.cost),
         "seeds": summary is not None and summary.test_loss.count > 1,
         "summary": summary,
@@ -56,22 +62,27 @@ def model_card(
     }
     context["loading"] = environment.get_template(f"{model.architecture}.md.j2").render(context).strip()
     text = environment.get_template("card.md.j2").render(context)
-    return f"---\n{_metadata(run, packed, metrics, license_name, language)}\n---\n\n{text}"
+    return f"---\n{_metadata(run, packed, corpus, metrics, license_name, language)}\n---\n\n{text}"
 
 
-def _title(run: TrainedRun) -> str:
-    return f"{run.description}, trained on {run.card['source']}"
+def _title(run: TrainedRun, corpus: dict[str, Any]) -> str:
+    return f"{run.description}, trained on {corpus['source']}"
 
 
 def _metadata(
-    run: TrainedRun, packed: Packed, metrics: dict[str, Any], license_name: str | None, language: str | None
+    run: TrainedRun,
+    packed: Packed,
+    corpus: dict[str, Any],
+    metrics: dict[str, Any],
+    license_name: str | None,
+    language: str | None,
 ) -> str:
     measured = (("test_perplexity", "perplexity"), ("test_bits_per_byte", "bits_per_byte"))
     results = [
         EvalResult(
             task_type="text-generation",
-            dataset_type=run.card["source"],
-            dataset_name=run.card["source"],
+            dataset_type=corpus["source"],
+            dataset_name=corpus["source"],
             dataset_split="test",
             metric_type=kind,
             metric_value=metrics[measure],
@@ -80,7 +91,7 @@ def _metadata(
         if metrics[measure] is not None
     ]
     data = ModelCardData(
-        model_name=_title(run),
+        model_name=_title(run, corpus),
         library_name=packed.library,
         pipeline_tag="text-generation",
         license=license_name,

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, processors
 
 from lm.config.strict import one_line
+from lm.corpus.documents import read_card
 from lm.corpus.gpt1 import PADDING, UNKNOWN
 from lm.corpus.tokenizer import BOUNDARY
 from lm.errors import StudyError
@@ -22,16 +23,23 @@ from lm.trained.runs import WEIGHTS, TrainedRun
 
 
 def export(
-    run: TrainedRun, folder: Path, reports: Path, *, license_name: str | None = None, language: str | None = None
+    run: TrainedRun,
+    folder: Path,
+    *,
+    corpus: Path,
+    reports: Path,
+    license_name: str | None = None,
+    language: str | None = None,
 ) -> list[Path]:
     """Write ``folder``, all or nothing: weights in fp32, config.json, tokenizer.json, README.md, and code where needed.
 
-    Returns its files. Raises :class:`StudyError` where the folder has content already or cannot be written, and for an
+    ``corpus`` and ``reports`` are the folders that its card is filled from. Returns its files. Raises :class:`StudyError` where the folder has content already or cannot be written, and for an
     architecture that nobody has packed.
     """
     model = run.config.model
     packed = packer(model.architecture).pack(run.model, model, run.boundary)
-    card = model_card(run, packed, card_figures(run, reports), license_name, language)
+    figures = card_figures(run, reports)
+    card = model_card(run, packed, read_card(corpus), figures, license_name, language)
     _refuse_content(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     try:

@@ -15,7 +15,7 @@ from lm.config.architectures import ARCHITECTURES
 from lm.config.optimizers import OPTIMIZERS
 from lm.config.run import RunConfig
 from lm.config.strict import did_you_mean, one_line
-from lm.corpus.tokenizer import BOUNDARY
+from lm.corpus.tokenizer import BOUNDARY, FILE, load_tokenizer
 from lm.corpus.windows import read_card
 from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError
@@ -116,7 +116,7 @@ def open_run(arguments: argparse.Namespace) -> TrainedRun:
         config=config,
         card=card,
         model=model.to(device).eval(),
-        tokenizer=_read_tokenizer(arguments.tokens / "tokenizer.json"),
+        tokenizer=_read_tokenizer(arguments.tokens),
     )
 
 
@@ -151,17 +151,10 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if cuda and name != "cpu" else "cpu")
 
 
-def _read_tokenizer(path: Path) -> Tokenizer | None:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+def _read_tokenizer(folder: Path) -> Tokenizer | None:
+    if not (folder / FILE).exists():
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot be read ({one_line(error)}); run `dvc repro -f tokenize`") from None
-    try:
-        tokenizer = Tokenizer.from_str(content)
-    except Exception as error:  # the library raises no narrower one
-        raise StudyError(f"{path}: not a tokenizer ({one_line(error)}); run `dvc repro -f tokenize`") from None
+    tokenizer = load_tokenizer(folder, "run `dvc repro -f tokenize`")
     # as when the tokens were made, which the file does not say: text that spells the boundary is text
     tokenizer.encode_special_tokens = tokenizer.token_to_id(BOUNDARY) is not None
     return tokenizer

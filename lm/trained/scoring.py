@@ -92,7 +92,7 @@ def score_text(run: TrainedRun, text: str, *, passages: int, words: int) -> Scor
         context=context,
         as_reported=_score(alone_P, text),
         with_context=_score(after_half_P, text),
-        passages=_surprising(text, encoding, after_half_P, passages, words),
+        passages=surprising_passages(text, encoding, after_half_P, passages, words),
     )
 
 
@@ -127,10 +127,13 @@ def _score(nll_P: NDArray[np.float64], text: str) -> Score:
     return Score(nll=float(nll_P.sum()), tokens=len(nll_P), words=max(1, len(text.split())), bytes=len(text.encode()))
 
 
-def _surprising(
+def surprising_passages(
     text: str, encoding: Encoding, nll_P: NDArray[np.float64], passages: int, words: int
 ) -> tuple[Passage, ...]:
-    """Of all stretches of ``words`` words (or the whole of a shorter text) those that cost most bits a byte."""
+    """Of all stretches of ``words`` words (or the whole of a shorter text) those that cost most bits a byte.
+
+    ``nll_P`` are the losses of ``encoding``'s last P tokens. The first of the passages is the most surprising.
+    """
     spans = [match.span() for match in re.finditer(r"\S+", text)]
     ends_W = np.array([end for _, end in spans])
     nll_W = np.zeros(len(spans))
