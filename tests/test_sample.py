@@ -62,7 +62,7 @@ def seen_window(ids: list[int], new: int, before: list[int], context: int) -> li
 @pytest.mark.parametrize("prompt", [1, 3, CONTEXT, CONTEXT + 5])
 def test_kept_state_gives_the_logits_of_the_window_run_whole(workspace, name, prompt):
     """To the context's limit and, by sliding, far beyond it."""
-    model, context = model_of(workspace, name), MODELS[name].model.context
+    model, context = model_of(workspace, name).double(), MODELS[name].model.context
     ids = torch.randint(0, VOCABULARY, (prompt + 3 * CONTEXT,), generator=torch.Generator().manual_seed(1)).tolist()
     state, window, slid = None, [], 0
     for end in range(prompt, len(ids)):
@@ -74,7 +74,7 @@ def test_kept_state_gives_the_logits_of_the_window_run_whole(workspace, name, pr
             features, state = model.decode(torch.tensor([ids[end - new : end]]), state)
             whole = model(torch.tensor([window]))[:, -1]
             table = model.embedding.weight
-            torch.testing.assert_close(features @ table.T, whole @ table.T, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(features @ table.T, whole @ table.T, rtol=0, atol=1e-12)
     assert ("lstm" in name) == (slid == 0)
 
 

@@ -70,10 +70,12 @@ def write_workspace(root: Path, *, text: bool = True) -> Tokenizer:
 def write_run(
     root: Path, run: RunConfig, seed: int = 42, pretrained: PretrainedEmbeddings | None = None, **metrics: Any
 ) -> None:
-    """A run's files. Its weights are far from their initialization, where every token would be as likely."""
+    """A run's files. Its tables are larger than freshly drawn, as every token would be as likely."""
     torch.manual_seed(seed)
     model = build_model(run.model, VOCABULARY, pretrained)
-    state = {name: weight * 3 if weight.dim() > 1 else weight + 0.1 for name, weight in model.state_dict().items()}
+    state = {
+        name: weight * _GROWN.get(name, 1) + 0.1 * (weight.dim() == 1) for name, weight in model.state_dict().items()
+    }
     folder = root / f"runs/{run.experiment}-{seed}"
     folder.mkdir(parents=True)
     save_file(state, folder / "model.safetensors", {FROZEN: pretrained.sha256} if pretrained else None)
@@ -98,6 +100,7 @@ def write_run(
     (folder / "test_documents.csv").write_text("\n".join(["document,predicted_tokens,nll", *rows]) + "\n")
 
 
+_GROWN = {"embedding.weight": 8, "positions.weight": 8}
 _MEASURES = {"perplexity": 143.25, "bits_per_byte": 2.125, "word_perplexity": 98765.0}
 
 

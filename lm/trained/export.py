@@ -33,8 +33,9 @@ def export(
 ) -> list[Path]:
     """Write ``folder``, all or nothing: weights in fp32, config.json, tokenizer.json, README.md, and code where needed.
 
-    ``corpus`` and ``reports`` are the folders that its card is filled from. Returns its files. Raises :class:`StudyError` where the folder has content already or cannot be written, and for an
-    architecture that nobody has packed.
+    ``corpus`` and ``reports`` are the folders that its card is filled from. Returns its files. Raises
+    :class:`StudyError` where the folder has content already or cannot be written, and for an architecture that nobody
+    has packed.
     """
     model = run.config.model
     packed = packer(model.architecture).pack(run.model, model, run.boundary)
