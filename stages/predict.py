@@ -11,7 +11,7 @@ from lm.config.study import PARAMS, load_study
 from lm.corpus.windows import read_card
 from lm.errors import StudyError, reported
 from lm.models.build import build_model, count_parameters, step_operations
-from lm.training.memory import predict_memory
+from lm.training.memory_model import predict_memory
 
 _COLUMNS = ("parameters", "gradients", "optimizer", "activations", "logits")
 

@@ -1,16 +1,18 @@
-"""NVML's used memory as the study took it, with a library that plays the driver: no test needs a GPU."""
+"""Memory by phase, by the kernel's mark and by samples; NVML's used memory, with a library that plays the driver."""
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
+import numpy as np
 import pynvml
 import pytest
 import torch
 
 from lm.training import memory
 from lm.training.hardware import settle
-from lm.training.loop import Trainer
+from lm.training.loop import Job, Trainer
 from lm.training.memory import MemoryMeter
 
 MIB = 2**20
@@ -21,6 +23,76 @@ def meter() -> MemoryMeter:
     meter = MemoryMeter(torch.device("cpu"))
     meter._nvml = object()
     return meter
+
+
+def hold(mib: int) -> np.ndarray:
+    """Long enough for a sample to see it."""
+    held = np.ones(mib * MIB, dtype=np.uint8)
+    time.sleep(0.1)
+    return held
+
+
+@pytest.fixture(params=["kernel", "samples"])
+def measured(request, monkeypatch) -> MemoryMeter:
+    """Either way of taking the peak of a phase."""
+    if request.param == "samples":
+        monkeypatch.setattr(memory, "_resident_peak", memory._SampledPeak)
+    elif not isinstance(memory._resident_peak(), memory._KernelsPeak):
+        pytest.skip("this kernel's mark cannot be set back")
+    meter = MemoryMeter(torch.device("cpu"))
+    yield meter
+    meter.close()
+
+
+def test_each_phase_has_its_own_peak(measured):
+    measured.enter("training")
+    kept = hold(60)
+    measured.enter("scoring")
+    del kept
+    large = hold(200)
+    del large
+    measured.enter("checkpoint")
+    saved = hold(120)
+    del saved
+    measured.enter("training")
+    again = hold(40)
+    report = measured.report()
+    del again
+    assert report["memory_footprint_mb"] == pytest.approx(60, abs=12)
+    assert report["memory_scoring_mb"] == pytest.approx(200, abs=12)
+    assert report["memory_checkpoint_mb"] == pytest.approx(120, abs=12)
+    assert report["memory_peak_mb"] == pytest.approx(report["memory_baseline_mb"] + 200, abs=12)
+
+
+def test_what_other_phases_leave_behind_is_no_steps(measured):
+    measured.enter("training")
+    state = hold(30)
+    measured.enter("scoring")
+    left = hold(100)
+    measured.enter("training")
+    step = hold(20)
+    del step
+    report = measured.report()
+    assert report["memory_footprint_mb"] == pytest.approx(50, abs=12)
+    assert report["memory_peak_mb"] == pytest.approx(report["memory_baseline_mb"] + 150, abs=12)
+    del state, left
+
+
+def test_a_run_that_scores_more_at_once_than_it_trains_on_has_the_steps_peak(run_config, splits, measured):
+    config = run_config(epochs=2)
+    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(config.compute)))
+
+    class Scorer(memory.Callback):
+        def scoring_started(self, _trainer: Trainer) -> None:
+            self.held = hold(150)
+
+        def scoring_ended(self, _trainer: Trainer) -> None:
+            del self.held
+
+    trainer.run([measured, Scorer()])
+    report = measured.report()
+    assert report["memory_footprint_mb"] < 75
+    assert report["memory_peak_mb"] > report["memory_baseline_mb"] + 140
 
 
 def test_used_memory_is_what_nvidia_smi_prints(monkeypatch, meter):
@@ -49,10 +121,20 @@ def test_an_old_driver_is_asked_in_the_old_way(monkeypatch, meter):
     assert meter.report()["nvml_mean_mb"] == 7.0
 
 
-def test_it_is_taken_before_training_and_after_validation_of_each_epoch(monkeypatch, run_config, splits, tmp_path):
+@pytest.mark.parametrize("error", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_GPU_IS_LOST])
+def test_a_driver_that_says_no_costs_its_figure_alone(monkeypatch, meter, error):
+    def info(*_arguments, **_version):
+        raise pynvml.NVMLError(error)
+
+    monkeypatch.setattr(memory.pynvml, "nvmlDeviceGetMemoryInfo", info)
+    meter.sample_nvml()
+    meter.sample_nvml()
+    assert meter.report()["nvml_mean_mb"] is None
+
+
+def test_it_is_taken_before_training_and_after_validation_of_each_epoch(monkeypatch, run_config, splits, meter):
     config, events = run_config(epochs=2), []
-    trainer = Trainer(config, 42, splits, 50, settle(config.compute), tmp_path / "run.pt", "this", 1e9)
-    trainer.meter._nvml = object()
+    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(config.compute)))
     levels = iter([100, 300, 200, 400])
 
     def info(*_arguments, **_version):
@@ -70,6 +152,6 @@ def test_it_is_taken_before_training_and_after_validation_of_each_epoch(monkeypa
     monkeypatch.setattr(memory.pynvml, "nvmlDeviceGetMemoryInfo", info)
     monkeypatch.setattr(trainer, "_step", noted("training", trainer._step))
     monkeypatch.setattr("lm.training.loop.mean_loss", noted("validation", lambda *_arguments: 1.0))
-    trainer.run("run")
+    trainer.run([meter])
     assert events == ["nvml", "training", "validation", "nvml"] * 2
-    assert trainer.meter.report()["nvml_mean_mb"] == 250.0
+    assert meter.report()["nvml_mean_mb"] == 250.0

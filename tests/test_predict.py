@@ -13,7 +13,7 @@ from lm.config.run import ModelConfig, RunConfig
 from lm.config.study import load_study
 from lm.models.build import build_model, count_parameters
 from lm.models.build import step_operations
-from lm.training.memory import predict_memory
+from lm.training.memory_model import predict_memory
 from stages import predict
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
 from lm.errors import StudyError
 from lm.models.build import build_model
 from lm.training import documents, hardware, history, outputs
-from lm.training.evaluation import losses, mean_loss
+from lm.training.evaluation import mean_loss, token_nll
 from lm.training.hardware import native_bf16_cpu, settle
 from lm.training.history import HistoryFile
 from lm.training.loop import Job, Trainer
@@ -413,3 +413,249 @@ def test_a_gpu_learns_what_the_cpu_learns(run_config, train, done, model, precis
     tolerance = 1e-4 if precision == "fp32" else 3e-2
     found = json.loads(first["metrics.json"])
     assert found["validation_loss"] == pytest.approx(plain["validation_loss"], rel=tolerance)
+
+
+def test_patience_ends_a_run_and_what_was_not_trained_is_not_in_its_history(run_config, train, done):
+    """At a rate at which later epochs are worse; and a checkpoint of the end trains no further."""
+    config = run_config("gpt", lr=0.03, epochs=40, patience=2)
+    stopped = train(config)
+    files = done(stopped)
+    metrics, rows = json.loads(files["metrics.json"]), files["history.csv"].decode().splitlines()[1:]
+    assert metrics["stopped_early"] is True
+    assert metrics["status"] == "completed"
+    assert metrics["epochs_done"] == len(rows) == metrics["best_epoch"] + 3 < 40
+    assert len(files["timing.csv"].splitlines()) == len(rows) + 1
+
+    without = json.loads(done(train(config.model_copy(update=shorter(config, len(rows))), "without"))["metrics.json"])
+    assert without["stopped_early"] is False
+    assert {**without, "stopped_early": True} == metrics
+
+    again = train(config)
+    again.trainer._step = None
+    assert learned(done(again)) == learned(files)
+
+
+def shorter(config, epochs: int) -> dict:
+    return {"training": config.training.model_copy(update={"epochs": epochs, "patience": None})}
+
+
+def test_the_history_is_there_while_a_run_trains_and_comes_back_when_it_is_resumed(run_config, train, done):
+    config, seen = run_config(epochs=3), []
+    whole = done(train(config, "whole"))["history.csv"].splitlines()
+    stopped = train(config)
+    stopped.folder.mkdir(parents=True)
+    (stopped.folder / "history.csv").write_text("of an older run")
+    step, count = stopped.trainer._step, 0
+
+    def step_and_look(batch):
+        nonlocal count
+        count += 1
+        path = stopped.folder / "history.csv"
+        seen.append(path.read_bytes().splitlines() if path.exists() else [])
+        assert [each.name for each in stopped.folder.parent.iterdir() if each.name.startswith(".")] == []
+        if count == 70:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(batch)
+
+    stopped.trainer._step = step_and_look
+    with pytest.raises(Interrupted):
+        stopped.run()
+    assert [len(rows) for rows in seen] == [0] * 32 + [2] * 32 + [3] * 6
+    assert seen[-1] == whole[:3]
+
+    (stopped.folder / "history.csv").unlink()  # as DVC does before it runs a stage
+    resumed = train(config)
+    resumed.trainer._step = look_at(resumed, seen)
+    assert done(resumed)["history.csv"].splitlines() == whole
+    assert seen[70] == whole[:3]
+
+
+def look_at(prepared: Prepared, seen: list):
+    plain = prepared.trainer._step
+
+    def step(batch):
+        seen.append((prepared.folder / "history.csv").read_bytes().splitlines())
+        return plain(batch)
+
+    return step
+
+
+def test_a_history_that_cannot_be_written_leaves_the_last_one(run_config, train, monkeypatch):
+    prepared = train(run_config(epochs=2))
+    plain, written = history.as_csv, []
+
+    def once(*arguments):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(plain(*arguments))
+        return written[0]
+
+    monkeypatch.setattr(history, "as_csv", once)
+    with pytest.raises(OSError, match="No space"):
+        prepared.run()
+    assert (prepared.folder / "history.csv").read_text() == written[0]
+    assert [path.name for path in prepared.folder.parent.iterdir()] == ["run"]
+
+
+def test_smoothing_schedule_and_clipping_are_what_a_plain_loop_does(run_config, train, done, splits):
+    """The objective is PyTorch's smoothed one, the loss that is reported is not."""
+    config = run_config(lr=1e-2, label_smoothing=0.2, clip=0.05, warmup=0.25, schedule="cosine")
+    total = 64
+    torch.manual_seed(42)
+    model = build_model(config.model, VOCABULARY)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    step, rows, windows = 0, [], splits["train"]
+    for epoch in range(2):
+        order, nll = epoch_order(len(windows), 42, epoch), 0.0
+        for start in range(0, len(windows), 4):
+            batch = windows.batch(order[start : start + 4])
+            logits, targets = (
+                (model(batch.inputs_BT) @ model.embedding.weight.T).flatten(0, 1),
+                batch.targets_BT.flatten(),
+            )
+            warm = total // 4
+            factor = (step + 1) / warm if step < warm else (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+            optimizer.param_groups[0]["lr"] = 1e-2 * factor
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(logits, targets, ignore_index=PADDING, label_smoothing=0.2).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+            optimizer.step()
+            nll += torch.nn.functional.cross_entropy(logits, targets, ignore_index=PADDING, reduction="sum").item()
+            step += 1
+        rows.append(nll / windows.predicted)
+    found = csv.DictReader(done(train(config))["history.csv"].decode().splitlines())
+    assert [float(row["train_loss"]) for row in found] == pytest.approx(rows, rel=1e-4)
+
+
+def test_a_plateau_lowers_the_rate_of_the_next_epoch(run_config, train):
+    trainer = train(run_config("gpt", lr=0.03, epochs=12, schedule="plateau")).trainer
+    rates, plain = {}, trainer._step
+
+    def step(batch):
+        nll = plain(batch)
+        rates[trainer.position.epoch] = trainer.optimizer.param_groups[0]["lr"]
+        return nll
+
+    trainer._step = step
+    trainer.run()
+    expected, lowest = 0.03, math.inf
+    for epoch in trainer.position.history:
+        assert rates[epoch.epoch] == expected
+        expected *= 1.0 if epoch.validation_loss < lowest else 0.5
+        lowest = min(lowest, epoch.validation_loss)
+    assert expected < 0.03, "the test needs a loss that stalls"
+
+
+def test_only_whole_batches_are_compiled_and_in_one_shape(run_config, train, monkeypatch):
+    """A graph of any shape depends on the shapes that it has met, and a resumed run has met others."""
+    seen = []
+
+    def compile_(model, *, dynamic):
+        assert dynamic is False
+        return lambda inputs: (seen.append(tuple(inputs.shape)), model(inputs))[1]
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    train(run_config(compiled=True)).trainer.run()
+    assert seen == [(4, 8)] * 62, "the last of each epoch's 32 batches has two windows"
+
+
+def test_each_documents_loss_is_that_of_its_tokens(run_config, train, done, splits, token_folder):
+    prepared = train(run_config(epochs=1))
+    files = done(prepared)
+    rows = list(csv.DictReader(files["test_documents.csv"].decode().splitlines()))
+    starts = documents.open_starts(token_folder, "test", read_card(token_folder))
+    assert [int(row["document"]) for row in rows] == list(range(len(starts)))
+    model, windows = prepared.trainer.model.eval(), splits["test"]
+    with torch.no_grad():
+        batch = windows.batch(windows.indices)
+        nll = token_losses(model(batch.inputs_BT), model.embedding.weight, batch).numpy()
+    bounds = [*starts[1:], len(windows.tokens)]
+    for row, start, end in zip(rows, starts, bounds, strict=True):
+        targets = range(max(start, 1), end)
+        assert int(row["predicted_tokens"]) == len(targets)
+        assert float(row["nll"]) == pytest.approx(sum(nll[t - 1] for t in targets), rel=1e-5)
+    metrics = json.loads(files["metrics.json"])
+    total = sum(float(row["nll"]) for row in rows)
+    assert total / windows.predicted == pytest.approx(metrics["test_loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize("spoil", ["missing", "other", "damaged"])
+def test_documents_that_do_not_fit_are_one_line(token_folder, tmp_path, spoil):
+    folder = shutil.copytree(token_folder, tmp_path / "tokens")
+    path = folder / "test_documents.npy"
+    if spoil == "missing":
+        path.unlink()
+    elif spoil == "other":
+        np.save(path, np.array([0, 3]))
+    else:
+        path.write_bytes(b"nothing")
+    with pytest.raises(StudyError, match=r"test_documents\.npy.*dvc repro"):
+        documents.open_starts(folder, "test", read_card(folder))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_token_by_token_a_split_scores_to_the_same_bits(run_config, splits, precision):
+    torch.manual_seed(0)
+    config = run_config(precision=precision)
+    model, compute = build_model(config.model, VOCABULARY), settle(config.compute)
+    loss, nll = token_nll(model, splits["test"], compute)
+    assert loss == mean_loss(model, splits["test"], splits["test"].indices, compute)
+    assert nll.shape == (splits["test"].predicted,)
+
+
+def test_scoring_has_no_dropout_and_training_goes_on_with_it(run_config, splits):
+    config = run_config(dropout=0.5)
+    torch.manual_seed(0)
+    model, compute = build_model(config.model, VOCABULARY), settle(config.compute)
+    scores = {mean_loss(model, splits["test"], splits["test"].indices, compute) for _ in range(3)}
+    assert len(scores) == 1
+    assert model.training
+
+
+def test_what_others_take_of_the_machine_is_told_from_what_the_run_takes(run_config, train, done, monkeypatch):
+    """Under a clock by which the machine's processors were busy for a second at each look."""
+    busy = iter(range(10_000))
+    monkeypatch.setattr(
+        "lm.training.clock.psutil.cpu_times", lambda: SimpleNamespaceTimes(user=float(next(busy)), idle=5.0, iowait=1.0)
+    )
+    rows = list(csv.DictReader(done(train(run_config()))["timing.csv"].decode().splitlines()))
+    for row in rows:
+        assert 0 < float(row["process_cpu_seconds"]) < 4.0
+        # ten-step intervals: four stretches of the clock an epoch, a second each
+        assert float(row["other_cpu_seconds"]) == pytest.approx(4.0 - float(row["process_cpu_seconds"]), abs=0.1)
+
+
+class SimpleNamespaceTimes(SimpleNamespace):
+    """As psutil's: named figures that can be summed."""
+
+    def __iter__(self):
+        return iter(vars(self).values())
+
+
+def test_where_the_machine_tells_nothing_of_others_nothing_is_said(run_config, train, done, monkeypatch):
+    def fail():
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr("lm.training.clock.psutil.cpu_times", fail)
+    (row,) = csv.DictReader(done(train(run_config(epochs=1)))["timing.csv"].decode().splitlines())
+    assert row["other_cpu_seconds"] == ""
+    assert float(row["process_cpu_seconds"]) > 0
+
+
+def test_a_limit_on_onednn_limits_what_auto_takes_and_what_is_allowed(monkeypatch, run_config):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for limit, native in (("AVX2", False), ("avx512_core", False), ("AVX512_CORE_AMX", True), ("DEFAULT", True)):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert native_bf16_cpu() is native
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert settle(run_config(precision="auto").compute).precision == "fp32"
+    with pytest.raises(StudyError, match=r"'bf16'.*allowed"):
+        settle(run_config(precision="bf16").compute)
+
+
+def test_sums_of_half_precision_products_are_not_reduced(run_config):
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = True
+    settle(run_config().compute)
+    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    assert not torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction

@@ -126,13 +126,20 @@ def operations(config: ModelConfig) -> Operations:
 
 
 def activation_bytes(config: ModelConfig, step: Step) -> int:
-    """A block keeps its input, q, k, v, the mix, two norms' inputs and outputs (fp32), the inner layer around its GELU.
+    """What PyTorch's operations save, counted in its own graph (``tests/test_memory_model.py``), and the features.
 
-    Beside them a row of attention's weights a head where they are formed whole. Dropout keeps a mask of bytes for
-    attention's weights and for three places of the residual path, the embeddings' sum among them.
+    A block saves the inputs of its products (x, q, k, v, the mix, the second half's x) and the inner layer before and
+    after its GELU in the products' type, and in fp32 what its two norms take in. Where attention's weights are formed
+    whole, they are saved; with dropout thrice, as they were, as they are, and the mask.
     """
     width, half = config.width, step.half
     heads, mlp = config.sizes["heads"], config.sizes["mlp"]
-    weights = heads * config.context * half if takes_products(step.device, half == 2) else 0
-    a_block = width * (5 * half + 4 * 4) + mlp * 2 * half + weights
-    return step.windows * config.context * (config.layers * a_block + width * 4)
+    dropped = config.dropout > 0
+    whole = step.device == "cpu" and (dropped or takes_products(step.device, half == 2))
+    weights = heads * config.context * half * (3 if dropped else 1) if whole else 0
+    a_block = width * (6 * half + 2 * 4) + 2 * mlp * half + weights
+    rest = width * 4 * (2 if config.norm == "pre" else 1)
+    if dropped:
+        a_block += 2 * width * step.mask_bytes(half)
+        rest += width * step.mask_bytes(4)
+    return step.windows * config.context * (config.layers * a_block + rest)

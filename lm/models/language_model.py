@@ -60,6 +60,10 @@ class Step:
     half: int
     device: str
 
+    def mask_bytes(self, number: int) -> int:
+        """What dropout saves for a number of so many bytes: one like it on a CPU, a byte on a GPU."""
+        return number if self.device == "cpu" else 1
+
 
 class Entry(Protocol):
     """A module that :data:`lm.config.architectures.ARCHITECTURES` names."""

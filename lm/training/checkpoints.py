@@ -51,7 +51,7 @@ class _Hashed:
 class _After(io.RawIOBase):
     """What stands after a file's first line, as a file of its own."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.BufferedReader) -> None:
         self._file, self._start = file, file.tell()
 
     def readable(self) -> bool:
@@ -61,9 +61,7 @@ class _After(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        return self._file.readinto(buffer)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset + (self._start if whence == os.SEEK_SET else 0), whence) - self._start

@@ -35,7 +35,7 @@ def mean_loss(model: LanguageModel, windows: Windows, indices: NDArray[np.int64]
     return total.item() / predicted
 
 
-def losses(model: LanguageModel, windows: Windows, compute: Compute) -> tuple[float, NDArray[np.float32]]:
+def token_nll(model: LanguageModel, windows: Windows, compute: Compute) -> tuple[float, NDArray[np.float32]]:
     """The same over all windows, and the nats of each predicted token in order, (predicted,)."""
     parts = [
         (nll_N.sum(dtype=torch.float64), nll_N.cpu()) for nll_N in _losses(model, windows, windows.indices, compute)

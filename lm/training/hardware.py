@@ -126,6 +126,10 @@ def kind_of_machine(device: torch.device) -> str:
         return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"
     described = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
     described += _cpuinfo("vendor_id", "cpu family", "model", "model name")
+    if torch.cpu._is_avx512_bf16_supported():
+        described.append("AVX512_BF16")
+    if torch.cpu._is_amx_tile_supported():
+        described.append("AMX")
     described += [f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ]
     return f"torch {torch.__version__}, {', '.join(described)}"
 

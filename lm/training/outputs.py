@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from lm.errors import StudyError
 from lm.models.build import FROZEN, count_parameters, step_operations
 from lm.training import documents, finished
-from lm.training.evaluation import losses
+from lm.training.evaluation import token_nll
 from lm.training.hardware import fingerprint
 from lm.training.history import LEARNED, MEASURED, as_csv, beside, perplexity
 from lm.training.loop import Trainer
@@ -52,11 +52,11 @@ def write_run(
     try:
         at, windows = trainer.position, trainer.job.splits["test"]
         meter.enter("scoring")
-        last = losses(trainer.model, windows, trainer.compute)
+        last = token_nll(trainer.model, windows, trainer.compute)
         best_weights = trainer.best_weights or trainer.model.state_dict()
         trainer.model.load_state_dict(best_weights)
         at_best = not at.history or (at.best is at.history[-1] and at.diverged_step is None)
-        best_loss, nll_N = last if at_best else losses(trainer.model, windows, trainer.compute)
+        best_loss, nll_N = last if at_best else token_nll(trainer.model, windows, trainer.compute)
         meter.enter("other")
         if weights:
             metadata = {FROZEN: trainer.job.pretrained.sha256} if trainer.job.pretrained else None

@@ -14,23 +14,42 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
 
+from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
 from lm.corpus.windows import PADDING, Windows
 from lm.models.build import step_operations
+from lm.training.first_use import first_use
 from lm.training.hardware import fingerprint, settle
-from lm.training.loop import Trainer
+from lm.training.loop import Job, Trainer
 from lm.training.loss import projected_cross_entropy
 from lm.training.memory import MemoryMeter
-from tests.benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 
 SHAPES = {
-    "laptop": {"vocabulary": 4096, "width": 128, "hidden": 128, "heads": 2, "mlp": 512, "context": 128, "steps": 30},
+    "smoke": {
+        "vocabulary": 512,
+        "width": 32,
+        "hidden": 32,
+        "heads": 2,
+        "mlp": 128,
+        "context": 32,
+        "steps": 3,
+        "epoch": 12,
+    },
+    "laptop": {
+        "vocabulary": 4096,
+        "width": 128,
+        "hidden": 128,
+        "heads": 2,
+        "mlp": 512,
+        "context": 128,
+        "steps": 30,
+        "epoch": 50,
+    },
     "reference": {
         "vocabulary": 40479,
         "width": 768,
@@ -39,6 +58,7 @@ SHAPES = {
         "mlp": 3072,
         "context": 256,
         "steps": 2,
+        "epoch": 3,
     },
 }
 BATCH = 16
@@ -53,9 +73,7 @@ def configuration(shape: dict, model: str, precision: str, threads: int, compile
             layers=1,
             context=shape["context"],
             width=shape["width"],
-            lstm_hidden=shape["hidden"] if lstm else None,
-            heads=None if lstm else shape["heads"],
-            mlp=None if lstm else shape["mlp"],
+            **({"lstm_hidden": shape["hidden"]} if lstm else {"heads": shape["heads"], "mlp": shape["mlp"]}),
         ),
         optimizer=OptimizerConfig(name="adam", lr=0.001),
         training=TrainingConfig(batch=BATCH, epochs=1, train_sample=1),
@@ -68,14 +86,19 @@ def random_windows(shape: dict, batches: int) -> Windows:
     return Windows(tokens.astype(np.uint16), shape["context"])
 
 
-def trainer_for(shape: dict, model: str, precision: str, threads: int, batches: int, compiled: bool = False) -> Trainer:
+def trainer_for(
+    shape: dict, model: str, precision: str, threads: int, batches: int, compiled: bool = False
+) -> tuple[Trainer, MemoryMeter]:
     config = configuration(shape, model, precision, threads, compiled)
     windows = random_windows(shape, batches)
     splits = {"train": windows, "validation": windows, "test": windows}
-    nowhere = Path(tempfile.mkdtemp()) / "benchmark.pt"
-    trainer = Trainer(config, 0, splits, shape["vocabulary"], settle(config.compute), nowhere, "benchmark", 1e9)
+    compute = settle(config.compute)
+    first_use(config, compute)
+    meter = MemoryMeter(compute.device)
+    trainer = Trainer(Job(config=config, seed=0, splits=splits, vocabulary=shape["vocabulary"], compute=compute))
     freeze_embeddings(trainer.model, shape)
-    return trainer
+    meter.enter("training")
+    return trainer, meter
 
 
 def freeze_embeddings(model: torch.nn.Module, shape: dict) -> None:
@@ -97,18 +120,18 @@ def median_seconds(step, steps: int) -> float:
 
 
 def time_ours(shape: dict, model: str, threads: int, precision: str) -> dict:
-    trainer = trainer_for(shape, model, precision, threads, 1)
-    batch = trainer.splits["train"].batch(np.arange(BATCH))
+    trainer, meter = trainer_for(shape, model, precision, threads, 1)
+    batch = trainer.job.splits["train"].batch(np.arange(BATCH))
     seconds = median_seconds(lambda: trainer._step(batch), shape["steps"])
-    return {"seconds": seconds, "footprint": trainer.meter.report()["memory_footprint_mb"]}
+    return {"seconds": seconds, "footprint": meter.report()["memory_footprint_mb"]}
 
 
 def time_compiled(shape: dict, model: str, threads: int, precision: str) -> dict:
     """Through ``torch.compile``, with what its first step takes when nothing has been compiled before."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        trainer = trainer_for(shape, model, precision, threads, 1, compiled=True)
-        batch = trainer.splits["train"].batch(np.arange(BATCH))
+        trainer, _ = trainer_for(shape, model, precision, threads, 1, compiled=True)
+        batch = trainer.job.splits["train"].batch(np.arange(BATCH))
         started = time.perf_counter()
         trainer._step(batch)
         first = time.perf_counter() - started
@@ -116,8 +139,10 @@ def time_compiled(shape: dict, model: str, threads: int, precision: str) -> dict
 
 
 def time_plain(shape: dict, model: str, threads: int, _precision: str) -> dict:
-    torch.set_num_threads(threads)
+    config = configuration(shape, model, "fp32", threads)
+    first_use(config, settle(config.compute))
     meter = MemoryMeter(torch.device("cpu"))
+    meter.enter("training")
     if model == "gpt":
         sizes = (shape["vocabulary"], shape["context"], shape["width"], 1, shape["heads"], shape["mlp"])
         network = PlainGPT(*sizes)
@@ -164,7 +189,7 @@ def time_products(_shape: dict, _model: str, threads: int, precision: str) -> di
 
 def time_bookkeeping(shape: dict, model: str, threads: int, precision: str) -> dict:
     """The part of a training epoch that is not training steps."""
-    trainer = trainer_for(shape, model, precision, threads, 50 if shape is SHAPES["laptop"] else 3)
+    trainer, _ = trainer_for(shape, model, precision, threads, shape["epoch"])
     inside = 0.0
     step = trainer._step
 
@@ -176,13 +201,9 @@ def time_bookkeeping(shape: dict, model: str, threads: int, precision: str) -> d
         return nll
 
     trainer._step = timed
-    trainer._finish_epoch = lambda _progress: None
-
-    class Silent:
-        step = advance = line = staticmethod(lambda *_: None)
-
-    trainer._train_epoch(Silent())
-    return {"share": 1 - inside / trainer.position.train_seconds}
+    started = time.perf_counter()
+    trainer._train_epoch()
+    return {"share": 1 - inside / (time.perf_counter() - started)}
 
 
 CONTENDERS = {
@@ -203,7 +224,7 @@ def operations(shape: dict, model: str, threads: int) -> dict[str, float]:
 
 
 def run_contender(contender: str, shape: str, model: str, threads: int) -> dict:
-    command = [sys.executable, "-m", "tests.benchmarks.training", "--contender", contender]
+    command = [sys.executable, "-m", "benchmarks.training", "--contender", contender]
     command += ["--shapes", shape, "--models", model, "--threads", str(threads)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
@@ -249,8 +270,10 @@ def report(shape_name: str, model: str, rounds: int, threads: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.training", description=__doc__)
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="sizes (default: all)")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument(
+        "--shapes", nargs="+", choices=SHAPES, default=["laptop", "reference"], help="default: laptop reference"
+    )
     parser.add_argument("--models", nargs="+", choices=["gpt", "lstm"], default=["gpt", "lstm"], help="default: both")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False), help="default: all cores")

@@ -1,7 +1,7 @@
 """Does the fast path learn the same? The plain fp32 way, from the same weights and over the same batches, beside it.
 
 Run it in a study's folder after `dvc repro`: it takes the study's configurations and tokens, trains the plain models of
-`tests/benchmarks/plain.py`, and sets their best validation perplexity beside that of the study's runs.
+`benchmarks/plain.py`, and sets their best validation perplexity beside that of the study's runs.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import RunConfig
 from lm.corpus.windows import PADDING, Windows, epoch_order, open_windows, read_card
 from lm.models.build import build_model
-from lm.models.gpt import GPT
+from lm.models.language_model import LanguageModel
 from lm.models.lstm import LSTM
-from tests.benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 
 
-def plain_copy(model: GPT | LSTM, config: RunConfig) -> PlainGPT | PlainLSTM:
+def plain_copy(model: LanguageModel, config: RunConfig) -> PlainGPT | PlainLSTM:
     """The plain model with the very weights of ours."""
     shapes, vocabulary = config.model, model.embedding.num_embeddings
     weights = model.state_dict()
     if isinstance(model, LSTM):
-        plain = PlainLSTM(vocabulary, shapes.width, shapes.lstm_hidden, shapes.layers)
+        plain = PlainLSTM(vocabulary, shapes.width, shapes.sizes["lstm_hidden"], shapes.layers)
         plain.load_state_dict(weights)
         return plain
-    plain = PlainGPT(vocabulary, shapes.context, shapes.width, shapes.layers, shapes.heads, shapes.mlp)
+    plain = PlainGPT(
+        vocabulary, shapes.context, shapes.width, shapes.layers, shapes.sizes["heads"], shapes.sizes["mlp"]
+    )
     names = {
         "attention.output": "attention.output",
         "attention_norm": "first_norm",
@@ -55,9 +57,9 @@ def plain_copy(model: GPT | LSTM, config: RunConfig) -> PlainGPT | PlainLSTM:
 def plain_optimizer(config: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
     settings = config.optimizer
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "momentum": torch.optim.SGD}
-    extra = {"momentum": settings.momentum} if settings.name == "momentum" else {}
+    extra = {"momentum": settings.settings["momentum"]} if settings.name == "momentum" else {}
     return kinds[settings.name](
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, foreach=False, **extra
+        model.parameters(), lr=settings.lr, weight_decay=settings.settings["weight_decay"], foreach=False, **extra
     )
 
 
@@ -93,7 +95,7 @@ def train_plain(config: RunConfig, seed: int, tokens: Path) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.parity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
     parser.add_argument("--experiments", nargs="+", default=["1", "5", "9"], help="ids (default: 1 5 9)")
     parser.add_argument("--seed", type=int, default=42, help="a seed of the study (default: %(default)s)")
     arguments = parser.parse_args()

@@ -76,7 +76,7 @@ def against_text(tokenizer: Tokenizer, lines: list[list[int]], path: Path) -> st
 
 @reported
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.roundtrip", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.roundtrip", description=__doc__)
     parser.add_argument("ids", type=Path, help="folder of the course's wiki.{train,validation,test}.npz")
     parser.add_argument("tokenizer", type=Path, help="folder of GPT-1's vocabulary and merges")
     parser.add_argument("--text", type=Path, help="folder of WikiText-2, word level: train.txt, valid.txt, test.txt")
