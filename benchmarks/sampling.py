@@ -65,13 +65,8 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for architecture, sizes in SIZES.items():
         for layers in arguments.layers:
-            config = ModelConfig(
-                architecture=architecture,
-                layers=layers,
-                context=shape["context"],
-                width=shape["width"],
-                **{size: shape[size] for size in sizes},
-            )
+            settings = {name: shape[name] for name in ("context", "width", *sizes)}
+            config = ModelConfig.model_validate({"architecture": architecture, "layers": layers, **settings})
             torch.manual_seed(0)
             model = build_model(config, shape["vocabulary"]).eval()
             for passages in arguments.passages:
