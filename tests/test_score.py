@@ -22,7 +22,7 @@ from lm.corpus.windows import Windows
 from lm.errors import StudyError
 from lm.models.build import build_model
 from lm.trained.scoring import score_text, surprising_passages, text_losses
-from lm.training.evaluation import losses
+from lm.training.evaluation import token_nll
 from lm.training.hardware import settle
 from stages import score as score_stage
 from tests.trained_runs import CONTEXT, TEXT, VOCABULARY, config, folders, open_written, write_run, write_workspace
@@ -48,7 +48,7 @@ def model_of(architecture: str) -> torch.nn.Module:
 def test_windows_end_to_end_are_the_studys(architecture):
     ids = np.random.default_rng(0).integers(0, VOCABULARY, 5 * CONTEXT + 4)
     compute = settle(ComputeConfig(device="cpu", precision="fp32", threads=1))
-    mean, expected = losses(model_of(architecture), Windows(ids, CONTEXT), compute)
+    mean, expected = token_nll(model_of(architecture), Windows(ids, CONTEXT), compute)
     found = text_losses(model_of(architecture), ids, CONTEXT, CONTEXT)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert found.mean() == pytest.approx(mean, rel=1e-6)
