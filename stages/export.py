@@ -49,8 +49,8 @@ def main() -> None:
     )
     parser.add_argument("--language", metavar="CODE", help="language of the corpus, such as en")
     arguments = parser.parse_args()
-    run = open_run(arguments)
     try:
+        run = open_run(arguments)
         files = export(
             run,
             arguments.out,

@@ -21,7 +21,7 @@ A passage ends after --length tokens, or earlier where the model ends its docume
 text. Exit status: 0 written; 1 an input that must be mended, named in one line; 2 an unknown option or a malformed
 number; 130 interrupted; 141 the reader of the output has gone."""
 
-_MOST_SEEDS = 2**63
+_MOST_SEEDS, _MOST_PASSAGES = 2**63, 1000
 
 
 @reported
@@ -72,9 +72,10 @@ def main() -> None:
 
 def sample(arguments: argparse.Namespace) -> None:
     """Read the prompt, write the passages; raises :class:`StudyError` for what the user must mend."""
-    for option, value in (("length", arguments.length), ("several", arguments.several)):
-        if value < 1:
-            raise StudyError(f"--{option}: {value}; allowed: 1 or more")
+    if arguments.length < 1:
+        raise StudyError(f"--length: {arguments.length}; allowed: 1 or more")
+    if not 1 <= arguments.several <= _MOST_PASSAGES:
+        raise StudyError(f"--several: {arguments.several}; allowed: 1 to {_MOST_PASSAGES}")
     seeds = range(arguments.seed, arguments.seed + arguments.several)
     if seeds.start < 0 or seeds.stop > _MOST_SEEDS:
         raise StudyError(f"--seed: {arguments.seed}; allowed: 0 to {_MOST_SEEDS - arguments.several}")

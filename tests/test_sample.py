@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -224,6 +225,32 @@ def test_several_passages_are_each_what_its_seed_writes(monkeypatch, capsys, wor
     assert together == f"--- 1 of 2, seed 3\n{alone[0]}\n--- 2 of 2, seed 4\n{alone[1]}"
 
 
+class Screen(io.StringIO):
+    """Keeps what was shown, which is what was written before a flush."""
+
+    shown = ""
+
+    def flush(self) -> None:
+        self.shown = self.getvalue()
+
+
+def test_text_is_shown_while_the_next_is_drawn(monkeypatch, workspace):
+    screen, lengths = Screen(), []
+
+    def watched(*arguments: object, **options: object) -> Iterator[list[int | None]]:
+        for tokens in stream(*arguments, **options):
+            lengths.append(len(screen.shown))
+            yield tokens
+
+    monkeypatch.setattr(sample_stage, "stream", watched)
+    monkeypatch.setattr(sys, "stdout", screen)
+    run_sample(monkeypatch, workspace, "1-42", "The river", "--length", "20", "--several", "2")
+    first = screen.shown.split("\n\n--- 2 of 2")[0]
+    heading = "--- 1 of 2, seed 0\n"
+    assert lengths[0] == len(heading + "The river"), "the prompt before anything is drawn"
+    assert len(set(lengths)) > 10 and lengths[-1] > 0.8 * len(first)
+
+
 def test_a_prompt_from_standard_input_loses_its_last_line_end_alone(monkeypatch, capsys, workspace):
     run_sample(monkeypatch, workspace, "5-42", "The café\n\n", "--length", "9")
     expected = capsys.readouterr().out
@@ -266,7 +293,8 @@ def test_text_that_spells_the_boundary_is_text(workspace):
         (["5-42", "x", "--top-p", "0"], None, "--top-p: 0; allowed: above 0, at most 1"),
         (["5-42", "x", "--top-p", "1.1"], None, "--top-p: 1.1; allowed: above 0, at most 1"),
         (["5-42", "x", "--length", "0"], None, "--length: 0; allowed: 1 or more"),
-        (["5-42", "x", "--several", "0"], None, "--several: 0; allowed: 1 or more"),
+        (["5-42", "x", "--several", "0"], None, "--several: 0; allowed: 1 to 1000"),
+        (["5-42", "x", "--several", "1001"], None, "--several: 1001; allowed: 1 to 1000"),
         (["5-42", "x", "--seed", "-1"], None, "--seed: -1; allowed: 0 to "),
         (["5-42", "x", "--seed", str(2**63)], None, "--seed: "),
         (["5-42", "x", "--threads", "0"], None, "--threads: 0; allowed: 1 or more"),

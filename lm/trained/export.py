@@ -74,9 +74,9 @@ def _write(run: TrainedRun, packed: Packed, card: str, folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
     if run.tokenizer is not None:
         _document_tokenizer(run.tokenizer).save(str(folder / "tokenizer.json"))
-    if packed.has_transformers_tokenizer and run.tokenizer is not None:
-        _write_json(_tokenizer_config(run.tokenizer, run.config.model.context), folder / "tokenizer_config.json")
     if packed.library == "transformers":
+        if run.tokenizer is not None:
+            _write_json(_tokenizer_config(run.tokenizer, run.config.model.context), folder / "tokenizer_config.json")
         ends = {"bos_token_id": run.boundary, "eos_token_id": run.boundary, "pad_token_id": run.boundary}
         drawing = {"do_sample": True, "temperature": 1.0, "top_k": 50, "top_p": 1.0}
         _write_json(

@@ -23,14 +23,13 @@ TEMPLATES = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """``config`` is what config.json holds; ``code`` are files that go with the weights; ``library`` the Hub's name
-    for what loads them. ``loads``: a pipeline or class of that library loads the folder as it is."""
+    """``config`` is what config.json holds, ``library`` the Hub's name for what loads the folder: ``transformers``, or
+    ``pytorch`` where that is a class in ``code``, the files that go with the weights."""
 
     tensors: dict[str, Tensor]
     config: dict[str, Any]
     library: str
     code: tuple[Path, ...] = ()
-    has_transformers_tokenizer: bool = False
 
 
 class Packer(Protocol):

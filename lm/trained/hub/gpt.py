@@ -66,7 +66,7 @@ def pack(model: LanguageModel, config: ModelConfig, boundary: int | None) -> Pac
         "pad_token_id": None,
         "dtype": "float32",
     }
-    return Packed(tensors=tensors, config=settings, library="transformers", has_transformers_tokenizer=True)
+    return Packed(tensors=tensors, config=settings, library="transformers")
 
 
 def _block(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
