@@ -113,10 +113,10 @@ def sample(arguments: argparse.Namespace) -> None:
 
 
 def _top_k(text: str) -> int | None:
-    return None if text == "all" else int(text)
-
-
-_top_k.__name__ = "whole number"  # argparse names it in its error
+    try:
+        return None if text == "all" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number from 1 on, or all") from None
 
 
 def _heading(seeds: range, place: int) -> str:

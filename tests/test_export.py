@@ -20,7 +20,6 @@ from lm.errors import StudyError
 from lm.results.statistics import estimate
 from lm.results.summarize import summarize
 from lm.trained import export as export_room
-from lm.trained import figures as figures_room
 from lm.trained.card import model_card
 from lm.trained.export import export
 from lm.trained.figures import CardFigures, card_figures
@@ -29,6 +28,7 @@ from lm.trained.hub import packer
 from lm.trained.runs import TrainedRun
 from stages import export as export_stage
 from tests.synthetic import make_results
+from tests.synthetic import write as write_reports
 from tests.trained_runs import CONTEXT, DOCUMENTS, VOCABULARY, config, folders, open_written, write_run, write_workspace
 
 GPTS = {"5": config("gpt", "5"), "6": config("gpt", "6", norm="pre", layers=3), "7": config("gpt", "7", layers=1)}
@@ -246,15 +246,14 @@ def test_seeds_stand_beside_a_run_that_the_reports_hold(workspace):
     assert "is not known" not in text and "Nobody has said under which license" in text
 
 
-def test_reports_of_other_runs_are_left_alone(workspace, tmp_path, monkeypatch):
+def test_reports_of_other_runs_are_left_alone(workspace, tmp_path):
     run = open_written(workspace, "5-42")
     runs, epochs = make_results({"5": ("gpt", 2, "adamw")}, seeds=[42, 43])
-    runs.to_parquet(tmp_path / "runs.parquet")
-    epochs.to_parquet(tmp_path / "epochs.parquet")
-    monkeypatch.setattr(figures_room, "load_table", lambda path, *_: {"runs": runs, "epochs": epochs}[path.stem])
+    write_reports(tmp_path, runs, epochs)
     assert card_figures(run, tmp_path).summary is None
     metrics = json.loads((run.folder / "metrics.json").read_text())
     runs.loc[runs["seed"] == 42, "test_loss"] = metrics["test_loss"]
+    write_reports(tmp_path, runs, epochs)
     assert card_figures(run, tmp_path).summary.id == "5"
 
 
