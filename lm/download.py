@@ -15,7 +15,10 @@ from pathlib import Path
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status, tqdm
+from huggingface_hub.utils._fixes import WeakFileLock
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import hf_raise_for_status
+from huggingface_hub.utils.tqdm import tqdm
 
 from lm.errors import StudyError
 

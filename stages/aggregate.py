@@ -18,9 +18,12 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: %(default)s)")
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"), help="tokens (default: %(default)s)")
+    parser.add_argument("--corpus", type=Path, default=Path("data/corpus"), help="documents (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder to write (default: %(default)s)")
     arguments = parser.parse_args()
+    # tokens know no name, so that the same text under another one trains nothing anew
     card = read_json(arguments.tokens / "card.json")
+    card["source"] = read_json(arguments.corpus / "card.json")["source"]
     runs, epochs = collect(load_study(arguments.params), arguments.runs, card)
     publish(runs, epochs, summarize(runs.to_pandas(), epochs.to_pandas()), arguments.out)
 

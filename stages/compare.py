@@ -8,28 +8,35 @@ from __future__ import annotations
 
 import argparse
 import io
+from pathlib import Path
 
 import dvc.api
 import pandas as pd
+import pyarrow as pa
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
-from lm.compare import Results, compare_results
 from lm.errors import StudyError, reported
+from lm.findings.changes import changes
+from lm.report.compare import page
 from lm.results import schema
 from lm.results.load import load_table
+from lm.results.spread import load_spread
+from lm.results.summarize import summarize
+from lm.results.summary import Summaries
 
 WORKSPACE = "workspace"
 
 
-def results(revision: str) -> Results:
-    return _table("runs", schema.RUNS, revision), _table("epochs", schema.EPOCHS, revision)
+def results(revision: str) -> Summaries:
+    """The summaries of a revision's two tables; raises :class:`StudyError` where it has none."""
+    return summarize(_table("runs", schema.RUNS, revision), _table("epochs", schema.EPOCHS, revision))
 
 
-def _table(name: str, expected, revision: str) -> pd.DataFrame:
+def _table(name: str, expected: pa.Schema, revision: str) -> pd.DataFrame:
     path = f"reports/{name}.parquet"
     if revision == WORKSPACE:
-        return load_table(path, expected, path)
+        return load_table(Path(path), expected, path)
     try:
         content = dvc.api.read(path, rev=revision, mode="rb")
     except (DvcException, SCMError, OSError) as error:
@@ -43,8 +50,9 @@ def main() -> None:
     parser.add_argument("before", nargs="?", default="HEAD", help="revision to compare with (default: %(default)s)")
     parser.add_argument("after", nargs="?", default=WORKSPACE, help="revision that changed (default: %(default)s)")
     arguments = parser.parse_args()
-    names = (arguments.before, arguments.after)
-    print(compare_results(results(arguments.before), results(arguments.after), names), end="")
+    spread = load_spread(Path("reports/reference/spread.csv"))
+    names = arguments.before, arguments.after
+    print(page(changes(results(names[0]), results(names[1]), spread, names)), end="")
 
 
 if __name__ == "__main__":

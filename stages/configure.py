@@ -1,24 +1,64 @@
-"""Check params.yaml and write one resolved configuration an experiment, ``configs/<experiment>.json``."""
+"""Check params.yaml and write one resolved configuration an experiment, ``configs/<experiment>.json``.
+
+``device: auto`` and ``precision: auto`` are resolved here, on the machine that will train: a configuration is what DVC
+knows a run by, so it must hold what the run used. After a GPU was added or taken out, ``dvc repro -f configure`` writes
+the configurations anew, and what they change trains anew. Only PyTorch knows for certain what it can use, so this one
+of the stages that do not train imports it; the second that this takes is spent only when params.yaml has changed.
+
+``data/checked.json`` says that the settings were checked and which corpus they name. The stages that read ``corpora/``
+and a scale's settings depend on it, so that what is wrong is said here, before DVC looks for what is not there.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+from lm.config.run import ComputeConfig, RunConfig
 from lm.config.study import PARAMS, load_study
-from lm.errors import reported
+from lm.corpus.catalogue import CORPORA, find_corpus
+from lm.errors import StudyError, reported, writing
+from lm.training.hardware import settle
+
+
+def resolved(configurations: dict[str, RunConfig], precision_key: str) -> dict[str, RunConfig]:
+    """With the device and precision that ``auto`` comes to here.
+
+    Raises :class:`StudyError` for those that this machine has not.
+    """
+    found: dict[str, RunConfig] = {}
+    for name, run in configurations.items():
+        try:
+            used = settle(run.compute)
+        except StudyError as error:
+            raise StudyError(str(error).replace(" precision:", f" {precision_key}:", 1)) from None
+        content = run.compute.model_dump() | {"device": used.device.type, "precision": used.precision}
+        found[name] = run.model_copy(update={"compute": ComputeConfig.model_validate(content)})
+    return found
 
 
 @reported
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.configure", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.configure", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("configs"), help="folder to write (default: %(default)s)")
+    parser.add_argument("--corpora", type=Path, default=CORPORA, help="folder of corpora (default: %(default)s)")
+    parser.add_argument(
+        "--checked", type=Path, default=Path("data/checked.json"), help="file to write (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    configurations = load_study(arguments.params).resolve()
+    study = load_study(arguments.params)
+    find_corpus(study.corpus, arguments.corpora)
+    configurations = resolved(study.resolve(), f"scales.{study.scale}.precision")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, run in configurations.items():
-        (arguments.out / f"{name}.json").write_text(run.to_json())
+        path = arguments.out / f"{name}.json"
+        with writing(path):
+            path.write_text(run.to_json())
+    arguments.checked.parent.mkdir(parents=True, exist_ok=True)
+    with writing(arguments.checked):
+        arguments.checked.write_text(json.dumps({"corpus": study.corpus}) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 from lm.config.study import PARAMS, load_study
+from lm.corpus.catalogue import CORPORA
 from lm.embeddings.release import REPOSITORY, REVISION, SHA256, find_release, read_release
 from lm.embeddings.tables import write_embeddings
 from lm.errors import reported
@@ -19,13 +20,14 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("data/embeddings"), help="folder to write (default: %(default)s)"
     )
+    parser.add_argument("--corpora", type=Path, default=CORPORA, help="folder of corpora (default: %(default)s)")
     arguments = parser.parse_args()
     study = load_study(arguments.params)
     scale = study.scales[study.scale]
     if scale.embeddings == "learned":
         write_embeddings(arguments.out, None, {})
         return
-    path = find_release(study.gpt1.embeddings, study.corpus)
+    path = find_release(study.gpt1.embeddings, arguments.corpora / study.corpus)
     tables = read_release(path, scale.tokenizer.vocabulary, scale.width, scale.context)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,15 +5,38 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
+import pandas as pd
 
+from lm.config.strict import did_you_mean
 from lm.config.study import PARAMS, load_study
 from lm.corpus.windows import read_card
 from lm.errors import StudyError, reported
-from lm.models.build import build_model, count_parameters, step_operations
-from lm.training.memory_model import predict_memory
+from lm.prediction.run import Prediction, predict_run
 
-_COLUMNS = ("parameters", "gradients", "optimizer", "activations", "logits")
+_TERA = 1e12
+
+
+def _row(found: Prediction, rate: float | None) -> dict[str, str]:
+    config = found.config
+    row = {
+        "experiment": config.experiment,
+        "model": config.model.architecture,
+        "layers": str(config.model.layers),
+        "optimizer": config.optimizer.name,
+        "parameters": f"{found.parameters:,}",
+        "trainable": f"{found.trainable_parameters:,}",
+    }
+    row |= {f"{name.removeprefix('model_').removesuffix('_mb')} MiB": f"{mb:,.1f}" for name, mb in found.memory.items()}
+    row |= {"in all MiB": f"{found.memory_mb:,.1f}", "TFLOP an epoch": f"{found.epoch_operations / _TERA:,.1f}"}
+    return row if rate is None else row | {"hours expected": f"{found.hours(rate):.2f}"}
+
+
+def _total(found: list[Prediction], rate: float | None) -> dict[str, str]:
+    row = {
+        "experiment": "all, one seed",
+        "TFLOP an epoch": f"{sum(each.epoch_operations for each in found) / _TERA:,.1f}",
+    }
+    return row if rate is None else row | {"hours expected": f"{sum(each.hours(rate) for each in found):.2f}"}
 
 
 @reported
@@ -33,38 +56,20 @@ def main() -> None:
     study = load_study(arguments.params)
     name = arguments.scale or study.scale
     if name not in study.scales:
-        raise StudyError(f"--scale: unknown scale '{name}'; allowed: {', '.join(study.scales)}")
+        raise StudyError(f"--scale: unknown scale '{name}'; {did_you_mean(name, study.scales)}")
     study = study.model_copy(update={"scale": name})
     vocabulary = study.scales[name].tokenizer.vocabulary
     tokens = arguments.train_tokens or read_card(Path("data/tokens"))["splits"]["train"]["predicted_tokens"]
-
-    heads = ["experiment", "model", "layers", "optimizer", "parameters", "trainable"]
-    heads += [f"{column} MiB" for column in _COLUMNS] + ["in all MiB", "TFLOP an epoch"]
-    heads += ["hours expected"] if arguments.peak else []
+    rate = arguments.peak * arguments.utilization * _TERA if arguments.peak else None
+    found = [
+        predict_run(config, vocabulary, tokens, arguments.device, arguments.precision)
+        for config in study.resolve().values()
+    ]
     print(f"scale {name}, {arguments.device}, {arguments.precision}, {tokens:,} training tokens an epoch")
-    if arguments.peak:
+    if rate is not None:
         print(f"hours of training alone, at {arguments.utilization:.0%} of {arguments.peak:g} TFLOP/s")
-    print("\n| " + " | ".join(heads) + " |\n|" + " ---: |" * len(heads))
-    teraflops, hours = 0.0, 0.0
-    for experiment, config in study.resolve().items():
-        with torch.device("meta"):
-            model = build_model(config.model, vocabulary)
-        counts = count_parameters(model)
-        memory = predict_memory(config, model, vocabulary, arguments.device, arguments.precision)
-        frozen = not model.embedding.weight.requires_grad
-        epoch = sum(step_operations(config.model, vocabulary, tokens, frozen).values()) / 1e12
-        teraflops += epoch
-        row = [experiment, config.model.architecture, str(config.model.layers), config.optimizer.name]
-        row += [f"{counts['parameters']:,}", f"{counts['trainable_parameters']:,}"]
-        row += [f"{memory[f'model_{column}_mb']:,.1f}" for column in _COLUMNS]
-        row += [f"{sum(memory.values()):,.1f}", f"{epoch:,.1f}"]
-        if arguments.peak:
-            expected = config.training.epochs * epoch / (arguments.peak * arguments.utilization) / 3600
-            hours += expected
-            row.append(f"{expected:.2f}")
-        print("| " + " | ".join(row) + " |")
-    last = ["all, one seed", *[""] * (len(heads) - (3 if arguments.peak else 2)), f"{teraflops:,.1f}"]
-    print("| " + " | ".join(last + ([f"{hours:.2f}"] if arguments.peak else [])) + " |")
+    table = pd.DataFrame([*(_row(each, rate) for each in found), _total(found, rate)]).fillna("")
+    print("\n" + table.to_markdown(index=False, disable_numparse=True, stralign="right"))
 
 
 if __name__ == "__main__":

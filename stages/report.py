@@ -1,4 +1,4 @@
-"""Write reports/report.md, reports/report.tex and reports/figures/ from the results."""
+"""Write reports/report.md, reports/report.tex, reports/figures/ and reports/samples.md from the results."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import argparse
 from pathlib import Path
 
 from lm.errors import reported
-from lm.results.load import load_study
-from lm.results.report import write_report
+from lm.findings.study import find
+from lm.report.report import write_report
+from lm.report.samples import read_samples
+from lm.results.load import load_results
 
 
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(), help="the study's folder (default: %(default)s)")
-    arguments = parser.parse_args()
-    reports = arguments.root / "reports"
-    write_report(load_study(arguments.root), reports / "templates", reports)
+    root = parser.parse_args().root
+    results = load_results(root)
+    reports = root / "reports"
+    write_report(
+        find(results.summaries, results.reference, results.params),
+        configuration=results.params_text,
+        locked=results.locked,
+        samples=read_samples(reports / "samples.json"),
+        templates=reports / "templates",
+        folder=reports,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Let the best model of each architecture write a passage, from the start of a document, into reports/samples.md."""
+"""Let the best model of each architecture write a passage, from the start of a document, into reports/samples.json."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
 
+from lm.config.architectures import ARCHITECTURES
+from lm.config.optimizers import OPTIMIZERS
 from lm.config.run import RunConfig
 from lm.corpus.tokenizer import BOUNDARY
 from lm.embeddings.tables import open_embeddings
 from lm.errors import reported
 from lm.models.build import restore_model
-from lm.trained.generation import write
+from lm.models.generate import generate
+from lm.report.samples import Passage, Samples
+
+TOP = 50
 
 
 def start_token(tokenizer: Tokenizer, tokens: Path) -> int:
@@ -23,7 +28,28 @@ def start_token(tokenizer: Tokenizer, tokens: Path) -> int:
     It is given to the model and not printed.
     """
     boundary = tokenizer.token_to_id(BOUNDARY)
-    return int(np.load(tokens / "validation.npy", mmap_mode="r")[0]) if boundary is None else boundary
+    return int(np.load(tokens / "validation.npy", mmap_mode="r")[0]) if boundary is None else int(boundary)
+
+
+def write_passage(row: pd.Series, tokenizer: Tokenizer, arguments: argparse.Namespace) -> Passage:
+    """One run's model restored and let write; ``row`` is its row of runs.parquet."""
+    config = RunConfig.read(arguments.configs / f"{row.experiment}.json").model
+    pretrained = open_embeddings(arguments.embeddings, config, int(row.vocabulary))
+    weights = arguments.runs / f"{row.experiment}-{row.seed}" / "model.safetensors"
+    model = restore_model(weights, config, int(row.vocabulary), pretrained)
+    start = start_token(tokenizer, arguments.tokens)
+    written = generate(model, [start], arguments.count, seed=arguments.seed, top_k=TOP)
+    # GPT-1's one special token, <unk>, stands for a character and is shown
+    text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
+    return Passage(
+        experiment=str(row.experiment),
+        seed=int(row.seed),
+        model=ARCHITECTURES[row.model].label,
+        layers=int(row.layers),
+        optimizer=OPTIMIZERS[row.optimizer].label,
+        validation_loss=float(row.validation_loss),
+        text=text,
+    )
 
 
 @reported
@@ -40,31 +66,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     arguments = parser.parse_args()
 
-    runs = pd.read_parquet(arguments.reports / "runs.parquet").dropna(subset="validation_perplexity")
-    passages = ["# Passages written by the best model of each architecture\n"]
     vocabulary = arguments.tokens / "tokenizer.json"
-    if not vocabulary.exists():
-        passages.append("None: the corpus is token ids without a vocabulary to decode with; see `gpt1.tokenizer`.\n")
-        (arguments.reports / "samples.md").write_text("\n".join(passages))
-        return
-    tokenizer = Tokenizer.from_file(str(vocabulary))
-    start = start_token(tokenizer, arguments.tokens)
-    for _, group in runs.groupby("model"):
-        best = group.loc[group.validation_perplexity.idxmin()]
-        config = RunConfig.read(arguments.configs / f"{best.experiment}.json").model
-        pretrained = open_embeddings(arguments.embeddings, config, int(best.vocabulary))
-        weights = arguments.runs / f"{best.experiment}-{best.seed}" / "model.safetensors"
-        model = restore_model(weights, config, int(best.vocabulary), pretrained)
-        written = write(model.eval(), [start], arguments.count, seed=arguments.seed)
-        # GPT-1's one special token, <unk>, stands for a character and is shown
-        text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
-        passages.append(
-            f"## Experiment {best.experiment}: {config.architecture}, {best.optimizer}, layers: {config.layers}\n\n"
-            f"Validation perplexity {best.validation_perplexity:.1f}; seed {arguments.seed}, 50 likeliest tokens.\n\n"
-            + "\n".join(f"    {line}" for line in text.splitlines())
-            + "\n"
-        )
-    (arguments.reports / "samples.md").write_text("\n".join(passages))
+    passages: list[Passage] = []
+    if vocabulary.exists():
+        tokenizer = Tokenizer.from_file(str(vocabulary))
+        runs = pd.read_parquet(arguments.reports / "runs.parquet").query("status == 'completed'")
+        groups = runs.dropna(subset="validation_loss").groupby("model", sort=False)
+        best = [group.loc[group["validation_loss"].idxmin()] for _, group in groups]
+        passages = [write_passage(row, tokenizer, arguments) for row in best]
+    Samples(
+        draws=arguments.seed,
+        top=TOP,
+        count=arguments.count,
+        decodable=vocabulary.exists(),
+        passages=tuple(passages),
+    ).write(arguments.reports / "samples.json")
 
 
 if __name__ == "__main__":

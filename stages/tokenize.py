@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from typing import Any
 
 from lm.config.study import PARAMS, load_study
-from lm.corpus.documents import SPLITS, read_split
+from lm.corpus.documents import SPLITS, read_card, read_split
+from lm.corpus.folds import deal
 from lm.corpus.gpt1 import DIGEST, load_gpt1
 from lm.corpus.ids import is_ids, read_ids
-from lm.corpus.tokenizer import train_byte_bpe
-from lm.corpus.tokens import encode, select_lines, select_share, write_tokens
+from lm.corpus.tokenizer import FILE, load_tokenizer, save_tokenizer, train_byte_bpe
+from lm.corpus.tokens import encode, join, select_lines, select_share, starts_of, write_tokens
 from lm.errors import StudyError, reported
 
 
@@ -27,37 +26,48 @@ def main() -> None:
     study = load_study(arguments.params)
     scale = study.scales[study.scale]
 
-    settings = scale.tokenizer
+    settings, folds = scale.tokenizer, study.split.folds
     given = Path(study.gpt1.tokenizer) if study.gpt1.tokenizer else None
     shares = {"train": settings.train_share, "validation": settings.held_out_share, "test": settings.held_out_share}
-    card = json.loads((arguments.corpus / "card.json").read_text())
-    source = {key: card[key] for key in ("source", "version", "license")}
+    card = read_card(arguments.corpus)
+    source: dict[str, Any] = {}
     if is_ids(card):
+        if folds:
+            raise StudyError(
+                f"params.yaml: split.folds: {folds}: the corpus {study.corpus} came as lines of token ids, without "
+                f"documents to deal; leave its own split: split.folds null"
+            )
         lines = {split: select_lines(read_ids(arguments.corpus, split), shares[split]) for split in SPLITS}
         tokens, texts, vocabulary = {split: lines[split].tokens for split in SPLITS}, None, card["vocabulary"]
-        beside = arguments.corpus / "tokenizer.json"
-        tokenizer = load_gpt1(given) if given else Tokenizer.from_file(str(beside)) if beside.exists() else None
+        starts = {split: starts_of(lines[split].sizes) for split in SPLITS}
+        beside = (arguments.corpus / FILE).exists()
+        again = "run `dvc repro -f corpus`"
+        tokenizer = load_gpt1(given) if given else load_tokenizer(arguments.corpus, again) if beside else None
         source["tokenizer"] = {"kind": "ids", "sha256": DIGEST if tokenizer else None}
     else:
-        documents = {split: select_share(read_split(arguments.corpus, split), shares[split]) for split in SPLITS}
+        splits = {split: read_split(arguments.corpus, split) for split in SPLITS}
+        if folds:
+            splits = deal(splits, folds, study.split.fold)
+        documents = {split: select_share(splits[split], shares[split]) for split in SPLITS}
         texts, vocabulary = {split: [d.text for d in documents[split]] for split in SPLITS}, settings.vocabulary
         if settings.kind == "gpt1":
             tokenizer = load_gpt1(given)
             source["tokenizer"] = {"kind": "gpt1", "sha256": DIGEST}
         else:
             tokenizer = train_byte_bpe(texts["train"], vocabulary)
-        tokens = {split: encode(tokenizer, documents[split]) for split in SPLITS}
+        joined = {split: join(encode(tokenizer, documents[split])) for split in SPLITS}
+        tokens = {split: joined[split][0] for split in SPLITS}
+        starts = {split: joined[split][1] for split in SPLITS}
     for split in SPLITS:
         if len(tokens[split]) <= scale.context:
             raise StudyError(
                 f"corpus {study.corpus}: the {split} split has {len(tokens[split])} tokens, "
                 f"fewer than one window of {scale.context + 1} (scales.{study.scale}.context + 1)"
             )
-    write_tokens(tokens, texts, vocabulary, arguments.out, source)
-    saved = arguments.out / "tokenizer.json"
-    saved.unlink(missing_ok=True)
+    write_tokens(tokens, texts, vocabulary, arguments.out, source, starts)
+    (arguments.out / FILE).unlink(missing_ok=True)
     if tokenizer:
-        tokenizer.save(str(saved))
+        save_tokenizer(tokenizer, arguments.out)
 
 
 if __name__ == "__main__":

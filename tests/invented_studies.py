@@ -9,7 +9,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from lm.results import schema
-from tests.synthetic import frame, make_results
+from tests.synthetic import frame, make_rows
 
 VOCABULARY, UNIGRAM = 4096, 690.0
 _UNIFORM = math.log(VOCABULARY)
@@ -21,12 +21,14 @@ _GRID = st.dictionaries(
         st.sampled_from(["adam", "adamw", "sgd", "momentum"]),
     ),
     min_size=1,
-    max_size=6,
+    max_size=8,
 )
 _LOSS = st.one_of(
-    st.sampled_from([_UNIFORM, math.log(UNIGRAM), 5.0, 4.0, 5.0 + 1e-9, 5.004, 5.03, 78378.0, 1e300, 0.0]),
-    st.floats(min_value=1.0, max_value=9.0),
+    st.sampled_from([_UNIFORM, math.log(UNIGRAM), 5.0, 4.0, 5.0 + 1e-9, 5.004, 5.03, 5.1, 4.9, 0.0]),
+    st.floats(min_value=3.0, max_value=9.0),
 )
+_STEP = st.sampled_from([0.0, -0.5, -0.1, -0.004, 0.03, 0.5])
+_HUGE = st.sampled_from([78378.0, 1e300, math.inf])
 _SECONDS = st.one_of(st.sampled_from([10.0, 10.4, 20.0, 1e-9, 1e9]), st.floats(min_value=0.1, max_value=1000.0))
 
 
@@ -36,18 +38,18 @@ def studies(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
     grid = draw(_GRID)
     seeds = draw(st.lists(st.sampled_from([1, 2, 3, 42]), min_size=1, max_size=3, unique=True))
     epochs = draw(st.integers(min_value=1, max_value=5))
-    runs, lines = make_results(grid, seeds=seeds, epochs=epochs)
+    runs, lines = make_rows(grid, seeds=seeds, epochs=epochs)
     unlike = draw(st.booleans())
     of = _bases(draw, list(grid))
     rows: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    for index, row in enumerate(runs.to_dict("records")):
+    for index, row in enumerate(runs):
         if index and draw(st.integers(0, 9)) == 0:
             continue  # a seed is missing
         done = draw(st.integers(0, epochs)) if draw(st.integers(0, 7)) == 0 else epochs
-        diverged = done < epochs or draw(st.integers(0, 9)) == 0
-        own = lines[(lines["experiment"] == row["experiment"]) & (lines["seed"] == row["seed"])]
-        history = [_epoch(draw, line) for line in own.to_dict("records")[:done]]
+        diverged = done < epochs
+        own = [line for line in lines if (line["experiment"], line["seed"]) == (row["experiment"], row["seed"])]
+        history = _history(draw, own[:done])
         kept += history
         row["of"] = of.get(row["experiment"])
         row["schedule"] = draw(st.sampled_from(["constant", "constant", "cosine"]))
@@ -66,17 +68,28 @@ def _bases(draw: st.DrawFn, names: list[str]) -> dict[str, str]:
     return {name: names[0] for name in names[1:] if draw(st.integers(0, 4)) == 0}
 
 
-def _epoch(draw: st.DrawFn, line: dict[str, Any]) -> dict[str, Any]:
-    validation, training, seconds = draw(_LOSS), draw(_LOSS), draw(_SECONDS)
-    return line | {
-        "validation_loss": validation,
-        "validation_perplexity": _exp(validation),
-        "train_eval_loss": training,
-        "train_eval_perplexity": _exp(training),
-        "train_loss": training,
-        "train_perplexity": _exp(training),
-        "train_seconds": seconds,
-    }
+def _history(draw: st.DrawFn, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A curve: a loss to begin with, and a step an epoch; now and then the last loss is huge."""
+    validation, gap, history = draw(_LOSS), draw(st.sampled_from([0.0, 0.3, 1.2, -0.1])), []
+    for line in lines:
+        seconds = draw(_SECONDS)
+        training = max(0.0, validation - gap)
+        history.append(
+            line
+            | {
+                "validation_loss": validation,
+                "train_eval_loss": training,
+                "train_loss": training,
+                "train_seconds": seconds,
+            }
+        )
+        validation, gap = max(0.0, validation + draw(_STEP)), gap + draw(st.sampled_from([0.0, 0.0, 0.6]))
+    if history and draw(st.integers(0, 11)) == 0:
+        history[-1]["validation_loss"] = draw(_HUGE)
+    for line in history:
+        for name in ("validation", "train_eval", "train"):
+            line[f"{name}_perplexity"] = _exp(line[f"{name}_loss"])
+    return history
 
 
 def _agreeing(row: dict[str, Any], history: list[dict[str, Any]], diverged: bool) -> dict[str, Any]:

@@ -51,13 +51,19 @@ def curves(model: str, layers: int, optimizer: str, epochs: int, rng: np.random.
     return train, validation
 
 
-def make_results(
+def make_results(*arguments, **columns) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What :func:`make_rows` makes, as the tables that aggregate writes."""
+    runs, epochs = make_rows(*arguments, **columns)
+    return frame(runs, schema.RUNS), frame(epochs, schema.EPOCHS)
+
+
+def make_rows(
     grid: dict[str, tuple[str, int, str]] | None = None,
     seeds: Sequence[int] = (42,),
     epochs: int = 10,
     diverged: Sequence[str] = (),
     **columns,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[list[dict], list[dict]]:
     """Runs and epochs for a grid; ``columns`` overwrite run columns; ``diverged`` runs stop after two epochs."""
     run_rows, epoch_rows = [], []
     for experiment, (model, layers, optimizer) in (grid or GRID).items():
@@ -174,18 +180,51 @@ def make_results(
                 row |= {key: None for key in row if key.startswith(("test_", "last_test")) and key != "test_tokens"}
             row |= columns
             run_rows.append(row | study_perplexities(row))
+    return run_rows, epoch_rows
+
+
+def make_curves(experiments: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and epochs with given losses. An experiment holds ``curves`` (seed to validation losses, or one list for
+    seed 42) and may hold ``run`` (model, layers, optimizer), ``training`` (a list), ``seconds`` (an epoch's, or by
+    seed), ``status`` and any column of a run."""
+    run_rows, epoch_rows = [], []
+    for name, given in experiments.items():
+        given = dict(given)
+        run = given.pop("run", ("lstm", 1, "adam"))
+        curves_by_seed = given.pop("curves")
+        if not isinstance(curves_by_seed, dict):
+            curves_by_seed = {42: curves_by_seed}
+        training, seconds = given.pop("training", None), given.pop("seconds", 2.0)
+        for seed, validation in curves_by_seed.items():
+            (row,), lines = make_rows({name: run}, seeds=(seed,), epochs=len(validation), **given)
+            second = seconds[seed] if isinstance(seconds, dict) else seconds
+            for line, loss in zip(lines, validation, strict=True):
+                fitted = training[line["epoch"]] if training else 4.0 - 0.1 * line["epoch"]
+                line |= {"validation_loss": loss, "train_eval_loss": fitted, "train_loss": fitted}
+                line |= {"train_seconds": second, "validation_seconds": 1.0}
+            best = min(validation)
+            defaults = {
+                "best_epoch": validation.index(best),
+                "validation_loss": best,
+                "test_loss": best + 0.05,
+                "test_perplexity": _exp(best + 0.05),
+                "last_validation_perplexity": _exp(validation[-1]),
+                "last_test_perplexity": _exp(validation[-1] + 0.05),
+                "train_seconds": second * len(validation),
+            }
+            run_rows.append(row | {key: value for key, value in defaults.items() if key not in given})
+            epoch_rows += lines
     return frame(run_rows, schema.RUNS), frame(epoch_rows, schema.EPOCHS)
+
+
+def _exp(loss: float) -> float:
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 def frame(rows: list[dict], expected: pa.Schema) -> pd.DataFrame:
     """Rows as pandas, by way of Arrow: what aggregate's Parquet files give back, nulls included."""
-    complete = [{name: _plain(row.get(name)) for name in expected.names} for row in rows]
+    complete = [{name: row.get(name) for name in expected.names} for row in rows]
     return pa.Table.from_pylist(complete, schema=expected).to_pandas()
-
-
-def _plain(value):
-    """pandas' NaN as None: rows that come back from a frame hold it in columns of every type."""
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def write(folder, runs: pd.DataFrame, epochs: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -65,32 +66,37 @@ def test_the_twelve_of_the_study(params):
 
 def test_the_studys_hyperparameters():
     study = load_study(PARAMS)
-    settings_of = {name: each.model_dump() for name, each in study.optimizers.items()}
-    assert settings_of == {
-        "adam": {"lr": 0.001, "weight_decay": 0.0, "momentum": 0.0},
-        "adamw": {"lr": 0.001, "weight_decay": 0.0005, "momentum": 0.0},
-        "sgd": {"lr": 0.001, "weight_decay": 0.0005, "momentum": 0.0},
+    assert {name: {"lr": each.lr, **each.settings} for name, each in study.optimizers.items()} == {
+        "adam": {"lr": 0.001, "weight_decay": 0.0, "beta2": 0.999},
+        "adamw": {"lr": 0.001, "weight_decay": 0.0005, "beta2": 0.999},
+        "sgd": {"lr": 0.001, "weight_decay": 0.0005},
         "momentum": {"lr": 0.001, "weight_decay": 0.0005, "momentum": 0.9},
     }
     scale = study.scales["reference"]
-    assert (scale.context, scale.width, scale.lstm_hidden, scale.heads, scale.mlp) == (256, 768, 512, 12, 3072)
+    assert (scale.context, scale.width, scale.sizes) == (256, 768, {"lstm_hidden": 512, "heads": 12, "mlp": 3072})
     assert (scale.batch, scale.epochs) == (16, 10)
 
 
 def test_a_configuration_survives_its_file(tmp_path):
     for name, config in load_study(PARAMS).resolve().items():
         path = tmp_path / f"{name}.json"
-        path.write_text(config.model_dump_json(exclude_none=True))
+        path.write_text(config.to_json())
         assert RunConfig.read(path) == config
 
 
 def test_a_configuration_holds_only_what_its_model_has(params, load):
     configurations = load(params).resolve()
-    lstm, gpt = (configurations[name].model.model_dump(exclude_none=True) for name in ("1", "5"))
-    assert "lstm_hidden" in lstm
-    assert not {"heads", "mlp"} & set(lstm)
-    assert {"heads", "mlp"} <= set(gpt)
-    assert "lstm_hidden" not in gpt
+    assert set(configurations["1"].model.sizes) == {"lstm_hidden"}
+    assert set(configurations["5"].model.sizes) == {"heads", "mlp"}
+    assert configurations["3"].optimizer.settings == {"weight_decay": 0.0005}
+
+
+def test_a_configuration_leaves_out_what_is_at_its_default(params, load):
+    """Else a setting that comes later would retrain every run."""
+    content = json.loads(load(params).resolve()["5"].to_json())
+    assert set(content["model"]) == {"architecture", "layers", "context", "width", "heads", "mlp"}
+    assert content["optimizer"] == {"name": "adam", "lr": 0.001}
+    assert set(content["training"]) == {"batch", "epochs", "train_sample"}
 
 
 def changed_configurations(load, params: dict, key: str, value: object) -> set[str]:

@@ -17,9 +17,9 @@ import pytest
 from huggingface_hub import constants
 
 from lm import download
+from lm.corpus.catalogue import CORPORA, parse_description, read_description
 from lm.corpus.sources import load_corpus
-from lm.corpus.sources.wikitext import OFFICIAL
-from lm.corpus.sources.wikitext import REVISION as REVISION_OF_WIKITEXT
+from lm.corpus.sources.hub import HubDescription
 from lm.download import fetch
 from lm.errors import StudyError
 
@@ -210,10 +210,12 @@ def test_wrong_bytes_are_never_used(hub, tmp_path, sha256):
 
 
 def test_a_corpus_of_other_bytes_is_not_loaded(hub, tmp_path):
-    official = OFFICIAL["train"]
-    with pytest.raises(StudyError, match=f"{official.file}, .* sha256 is {SHA256}, expected {official.sha256}"):
-        load_corpus("wikitext-2")
-    assert hub.requests[0][1] == f"/datasets/Salesforce/wikitext/resolve/{REVISION_OF_WIKITEXT}/{official.file}"
+    folder = ROOT / CORPORA / "wikitext-2"
+    described = parse_description(HubDescription, read_description(folder), folder)
+    official = described.files.train
+    with pytest.raises(StudyError, match=f"{official.name}, .* sha256 is {SHA256}, expected {official.sha256}"):
+        load_corpus("wikitext-2", ROOT / CORPORA)
+    assert hub.requests[0][1] == f"/datasets/Salesforce/wikitext/resolve/{described.revision}/{official.name}"
     assert files(tmp_path) == set()
 
 

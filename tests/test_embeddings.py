@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -26,10 +27,14 @@ from lm.embeddings.tables import PretrainedEmbeddings, open_embeddings, write_em
 from lm.errors import StudyError
 from lm.models.build import build_model, count_parameters, restore_model
 from lm.models.embeddings import FrozenEmbedding
-from lm.training import checkpoints
+from lm.training import checkpoints, documents
 from lm.training.hardware import settle
-from lm.training.loop import Interrupted, Trainer
+from lm.training.history import HistoryFile
+from lm.training.loop import Job, Trainer
+from lm.training.memory import MemoryMeter
 from lm.training.outputs import write_run
+from lm.training.saver import Saver
+from lm.training.stopping import Interrupted
 from stages import embeddings, train
 
 VOCABULARY, WIDTH, CONTEXT = 50, 16, 8
@@ -156,14 +161,14 @@ def test_the_given_file_goes_before_the_corpus_s_and_that_before_a_download(tmp_
     given = npz(tmp_path / "given.npz", *arrays)
     course = tmp_path / "course"
     course.mkdir()
-    assert find_release(str(given), str(course)) == given
-    assert find_release(None, str(course)) == tmp_path / "downloaded"
+    assert find_release(str(given), course) == given
+    assert find_release(None, course) == tmp_path / "downloaded"
     beside_text = npz(course / "embeddings.npz", *arrays)
-    assert find_release(str(given), str(course)) == given
-    assert find_release(None, str(course)) == beside_text
+    assert find_release(str(given), course) == given
+    assert find_release(None, course) == beside_text
     assert asked == [("openai-community/openai-gpt", release.REVISION, "model.safetensors", release.SHA256)]
     with pytest.raises(StudyError, match=r"^params\.yaml: gpt1\.embeddings: 'nowhere' is no file; .*null"):
-        find_release("nowhere", str(course))
+        find_release("nowhere", course)
 
 
 def params(tmp_path: Path, scale: str, **changes: str) -> Path:
@@ -273,7 +278,7 @@ def test_tables_that_do_not_fit_are_refused(folder, run_config):
     refused("kind 'learned', but the run wants 'gpt1'")
     for text in (card[:-5], "[]", "\xff"):
         (folder / "card.json").write_bytes(text.encode("latin-1"))
-        refused("card.json: not ")
+        refused("card.json: (damaged|not a card)")
     (folder / "card.json").unlink()
     refused("card.json: no such file")
 
@@ -297,12 +302,17 @@ def run(tmp_path, token_folder, folder):
         card = read_card(token_folder)
         splits = {split: open_windows(token_folder, split, CONTEXT, card) for split in card["splits"]}
         pretrained = open_embeddings(folder, config.model, VOCABULARY)
+        compute, out = settle(config.compute), tmp_path / "runs" / name
+        job = Job(config=config, seed=42, splits=splits, vocabulary=VOCABULARY, compute=compute, pretrained=pretrained)
+        trainer, meter = Trainer(job), MemoryMeter(compute.device)
         checkpoint = tmp_path / "checkpoints" / f"{name}.pt"
-        trainer = Trainer(config, 42, splits, VOCABULARY, settle(config.compute), checkpoint, "this", 1e9, pretrained)
+        saver = Saver(path=checkpoint, belongs_to="this", every_seconds=1e9, meter=meter)
         trainer.before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
-        trainer.run(name)
-        write_run(trainer, card, tmp_path / "runs" / name)
-        return trainer, tmp_path / "runs" / name
+        trainer.checkpoint = checkpoint
+        saver.restore(trainer)
+        trainer.run([meter, HistoryFile(out), saver])
+        write_run(trainer, meter, card, documents.open_starts(token_folder, "test", card), out)
+        return trainer, out
 
     return make
 
@@ -310,8 +320,8 @@ def run(tmp_path, token_folder, folder):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "momentum"])
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
 def test_training_leaves_the_tables_to_the_bit_and_moves_all_else(run, run_config, arrays, model, optimizer):
-    decay, momentum = (0.0 if optimizer == "adam" else 5e-4), (0.9 if optimizer == "momentum" else 0.0)
-    trainer, _ = run(frozen(run_config(model, optimizer, weight_decay=decay, momentum=momentum)))
+    decay = 0.0 if optimizer == "adam" else 5e-4
+    trainer, _ = run(frozen(run_config(model, optimizer, weight_decay=decay)))
     tables = {name: module for name, module in trainer.model.named_modules() if isinstance(module, FrozenEmbedding)}
     expected = {"embedding": with_padding(arrays[0])} | ({"positions": arrays[1][:CONTEXT]} if model == "gpt" else {})
     assert set(tables) == set(expected)
@@ -332,10 +342,11 @@ def test_training_leaves_the_tables_to_the_bit_and_moves_all_else(run, run_confi
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
 def test_neither_checkpoint_nor_saved_model_holds_a_table_and_both_come_back(run, run_config, folder, model):
     trainer, path = run(frozen(run_config(model)))
-    state, _ = checkpoints.load(trainer.checkpoint, "this")
+    saved, _ = checkpoints.load(trainer.checkpoint, "this")
+    state = saved["trainer"]
     assert not [name for part in ("model", "best") for name in state[part] if "embedding" in name or "posit" in name]
     assert set(load_file(path / "model.safetensors")) == {name for name, _ in trainer.model.named_parameters()}
-    config = trainer.config.model
+    config = trainer.job.config.model
     pretrained = open_embeddings(folder, config, VOCABULARY)
     restored = restore_model(path / "model.safetensors", config, VOCABULARY, pretrained)
     tokens = torch.arange(CONTEXT)[None]
@@ -353,7 +364,7 @@ def test_a_stopped_run_ends_with_the_same_bits(run, run_config, monkeypatch):
 
     def step_and_stop(trainer: Trainer, batch) -> torch.Tensor:
         if next(steps) == 13:
-            trainer._ask_to_stop(signal.SIGTERM, None)
+            os.kill(os.getpid(), signal.SIGTERM)
         return plain(trainer, batch)
 
     monkeypatch.setattr(Trainer, "_step", step_and_stop)
@@ -367,7 +378,7 @@ def test_a_stopped_run_ends_with_the_same_bits(run, run_config, monkeypatch):
 
 def test_a_learned_model_is_restored_without_any(run, run_config):
     trainer, path = run(run_config())
-    restored = restore_model(path / "model.safetensors", trainer.config.model, VOCABULARY, None)
+    restored = restore_model(path / "model.safetensors", trainer.job.config.model, VOCABULARY, None)
     assert torch.equal(restored.embedding.weight, trainer.model.embedding.weight)
 
 
@@ -377,6 +388,7 @@ def test_the_train_stage_takes_tables_in_and_binds_its_checkpoint_to_them(
     config = tmp_path / "7.json"
     config.write_text(frozen(run_config(epochs=1)).model_dump_json(exclude_none=True))
     argv = [f"--config={config}", "--seed=42", f"--tokens={token_folder}", f"--checkpoints={tmp_path / 'kept'}"]
+    argv.append("--no-reuse")
 
     def main(*more: str) -> None:
         monkeypatch.setattr(sys, "argv", ["stages.train", *argv, f"--embeddings={folder}", *more])

@@ -26,6 +26,7 @@ import torch
 from lm.corpus.tokens import write_tokens
 from lm.training import checkpoints
 from lm.training.saver import Saver
+from lm.training.stopping import Parent, Stop
 from stages.train import main
 from tests.conftest import write_documents
 
@@ -324,6 +325,25 @@ def test_when_who_started_it_dies_a_run_stops_and_can_go_on(start, tmp_path, who
 def belongs_to(folder: Path) -> str:
     with (folder / "checkpoints" / "7-42.pt").open("rb") as file:
         return json.loads(file.readline())["belongs_to"]
+
+
+def test_who_is_started_with_nohup_outlives_its_shell_but_not_dvc(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.delenv("DVC_STAGE", raising=False)
+        outlives = Parent()
+        monkeypatch.setenv("DVC_STAGE", "train@7-42")
+        of_dvc = Parent()
+        assert not outlives.ended()
+        assert not of_dvc.ended()
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert not outlives.ended()
+        assert of_dvc.ended()
+        stop = Stop(of_dvc)
+        assert stop.asked()
+        assert stop.signal == signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_trainer_of_a_run_is_refused_in_one_line(start, config, tokens, tmp_path, environment):

@@ -24,13 +24,8 @@ from lm.corpus.sources import load_corpus
 from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
 from lm.corpus.tokens import select_lines
 from lm.errors import StudyError
-from lm.results import tables
-from lm.results.findings.quality import generalization
-from lm.results.load import load_study
-from lm.results.report import write_report
 from lm.training.outputs import _split_measures
 from tests.invented import MERGES, VOCABULARY, write_files
-from tests.synthetic import GRID, make_results, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,7 +58,7 @@ def pipeline(tmp_path, monkeypatch):
 
     def run(corpus: Path, tokenizer: dict, given: Path | None = None, context: int = 32) -> Path:
         params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-        params |= {"corpus": str(corpus), "scale": "smoke", "gpt1": {"tokenizer": None, "embeddings": None}}
+        params |= {"corpus": corpus.name, "scale": "smoke", "gpt1": {"tokenizer": None, "embeddings": None}}
         params["gpt1"]["tokenizer"] = str(given) if given else None
         params["scales"]["smoke"] |= {"tokenizer": tokenizer, "context": context}
         with (tmp_path / "params.yaml").open("w") as file:
@@ -71,7 +66,7 @@ def pipeline(tmp_path, monkeypatch):
         data, tokens = tmp_path / "data" / "corpus", tmp_path / "data" / "tokens"
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
         common = ["--params", str(tmp_path / "params.yaml"), "--out"]
-        monkeypatch.setattr("sys.argv", ["corpus", *common, str(data)])
+        monkeypatch.setattr("sys.argv", ["corpus", *common, str(data), "--corpora", str(corpus.parent)])
         stages.corpus.main()
         monkeypatch.setattr("sys.argv", ["tokenize", *common, str(tokens), "--corpus", str(data)])
         stages.tokenize.main()
@@ -148,7 +143,7 @@ def test_a_share_is_of_lines_spread_evenly():
 
 
 def test_what_is_written_is_the_same_each_time_and_comes_back(course, tmp_path):
-    corpus = load_corpus(str(course))
+    corpus = load_corpus(course.name, course.parent)
     for name in "ab":
         write_ids(corpus, tmp_path / name)
     files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"]
@@ -164,17 +159,17 @@ def test_what_is_written_is_the_same_each_time_and_comes_back(course, tmp_path):
 
 
 def test_the_version_tells_contents_apart(course):
-    before = load_corpus(str(course)).version
+    before = load_corpus(course.name, course.parent).version
     tokens, sizes = lines_of(1, 40)
     tokens[5] = tokens[5] % 40_000 + 1
     archive(course, "validation", tokens, sizes)
-    assert load_corpus(str(course)).version != before
+    assert load_corpus(course.name, course.parent).version != before
 
 
 def test_wider_integers_are_as_good(course):
     tokens, sizes = lines_of(1, 40)
     archive(course, "validation", tokens.astype(np.int64), sizes.astype(np.uint16))
-    found = load_corpus(str(course)).splits["validation"]
+    found = load_corpus(course.name, course.parent).splits["validation"]
     assert (found.tokens.dtype, found.sizes.dtype) == (np.uint16, np.int64)
     assert np.array_equal(found.tokens, tokens)
 
@@ -243,7 +238,7 @@ def test_too_few_ids_for_a_window(course, pipeline, capsys, tmp_path):
 
 def test_a_wrong_vocabulary_beside_the_archives(course):
     with pytest.raises(StudyError, match=r"encoder_bpe_40000\.json: .* not GPT-1's"):
-        load_corpus(str(write_files(course)))
+        load_corpus(course.name, write_files(course).parent)
 
 
 def test_without_bytes_and_words_there_are_no_measures_by_them():
@@ -256,35 +251,14 @@ def test_without_bytes_and_words_there_are_no_measures_by_them():
     }
 
 
-def test_a_report_without_measures_by_bytes_and_words(tmp_path):
-    unknown = [f"{split}_{name}" for split in ("validation", "test") for name in ("bits_per_byte", "word_perplexity")]
-    runs, epochs = make_results({name: GRID[name] for name in ("1", "5")}, **dict.fromkeys(unknown))
-    shown = tables.measures(runs)
-    columns = [column.key for column in shown.columns]
-    assert not set(unknown) & set(columns)
-    assert all(row[columns.index("test_perplexity")] != "–" for row in shown.cells())
-    assert "without its text" in shown.notes[0]
-    claim = generalization(runs).claim
-    assert "On the test split it has" in claim
-    assert "per byte" not in claim
-    assert "–" not in claim
-
-    write(tmp_path / "reports", runs, epochs)
-    for name in ("reference", "templates"):
-        shutil.copytree(ROOT / "reports" / name, tmp_path / "reports" / name)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    write_report(load_study(tmp_path), tmp_path / "reports" / "templates", tmp_path / "reports")
-    assert "nan" not in (tmp_path / "reports" / "report.md").read_text().lower().split()
-
-
 def test_samples_without_a_vocabulary_say_so(tmp_path, monkeypatch):
-    runs, epochs = make_results()
-    write(tmp_path / "reports", runs, epochs)
-    (tmp_path / "tokens").mkdir()
+    for name in ("reports", "tokens"):
+        (tmp_path / name).mkdir()
     arguments = ["--reports", str(tmp_path / "reports"), "--tokens", str(tmp_path / "tokens")]
     monkeypatch.setattr("sys.argv", ["samples", *arguments])
     stages.samples.main()
-    assert "without a vocabulary to decode with" in (tmp_path / "reports" / "samples.md").read_text()
+    written = json.loads((tmp_path / "reports" / "samples.json").read_text())
+    assert (written["decodable"], written["passages"]) == (False, [])
 
 
 def test_what_a_passage_starts_with(tmp_path):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,7 +17,7 @@ from lm.corpus.windows import PADDING, Batch, Windows
 from lm.training import evaluation, loss
 from lm.training.evaluation import mean_loss
 from lm.training.hardware import Compute
-from lm.training.loss import projected_cross_entropy
+from lm.training.loss import objective_and_nll, projected_cross_entropy, token_losses
 
 CPU_FP32 = Compute(torch.device("cpu"), "fp32", 1, False)
 
@@ -237,3 +238,112 @@ def test_rounding_does_not_take_small_probabilities_off_the_targets(monkeypatch)
     weight = torch.zeros(1024, 4, dtype=torch.float64)
     _, found = gradients_in_bf16(features, weight, torch.arange(1024).repeat(4)[None])
     assert found.abs().max() < 1e-5
+
+
+def smoothed(features: Tensor, weight: Tensor, targets: Tensor, amount: float) -> tuple[Tensor, Tensor, Tensor]:
+    """PyTorch's own smoothed cross-entropy over all logits in fp64, and its gradients."""
+    features, weight = (t.detach().double().requires_grad_() for t in (features, weight))
+    total = F.cross_entropy(
+        (features @ weight.T).flatten(0, -2),
+        targets.flatten(),
+        ignore_index=PADDING,
+        label_smoothing=amount,
+        reduction="sum",
+    )
+    total.backward()
+    return total.detach(), features.grad, weight.grad
+
+
+SMOOTHED = {
+    torch.float64: {"atol": 1e-9, "rtol": 1e-9},
+    torch.float32: {"atol": 2e-4, "rtol": 1e-4},
+    torch.bfloat16: BF16,
+}
+
+
+@pytest.mark.parametrize("dtype", SMOOTHED)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(drawn=shapes, amount=st.sampled_from([0.0, 0.05, 0.3, 0.9]))
+def test_smoothing_is_pytorchs_in_value_and_gradient(dtype, drawn, amount):
+    features, weight, targets = drawn
+    if dtype == torch.bfloat16:
+        features, weight = (t.clamp(-3, 3).to(torch.bfloat16).double() for t in drawn[:2])
+    kind = torch.float64 if dtype == torch.float64 else torch.float32
+    ours = [t.detach().to(kind).requires_grad_() for t in (features, weight)]
+    objective, nll = objective_and_nll(*ours, as_batch(targets), dtype, amount)
+    objective.backward()
+    expected, grad_features, grad_weight = smoothed(features, weight, targets, amount)
+    tolerance = SMOOTHED[dtype] if dtype != torch.bfloat16 else {"atol": 0.04 * targets.numel(), "rtol": 4e-2}
+    torch.testing.assert_close(objective.detach(), expected, **tolerance)
+    torch.testing.assert_close(nll, plain(features, weight, targets)[0], **tolerance)
+    torch.testing.assert_close(ours[0].grad.double(), grad_features, **tolerance)
+    torch.testing.assert_close(ours[1].grad.double(), grad_weight, **tolerance)
+
+
+def test_smoothing_in_bf16_at_a_size_where_roundings_would_add_up():
+    features, weight, targets = draw(4, 256, 32, 500, 7, 1.0, 11)
+    ours = [t.detach().float().requires_grad_() for t in (features, weight)]
+    objective, _ = objective_and_nll(*ours, as_batch(targets), torch.bfloat16, 0.1)
+    objective.backward()
+    expected, grad_features, grad_weight = smoothed(features, weight, targets, 0.1)
+    assert objective.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert (ours[0].grad - grad_features).norm() < 0.01 * grad_features.norm()
+    assert (ours[1].grad - grad_weight).norm() < 0.01 * grad_weight.norm()
+
+
+def test_without_smoothing_the_objective_is_the_likelihood_to_the_bit_and_only_it_has_a_gradient():
+    features, weight, targets = draw(2, 7, 5, 11, 3, 1.0, 0)
+    features.requires_grad_()
+    objective, nll = objective_and_nll(features, weight, as_batch(targets), torch.float64)
+    assert objective.item() == nll.item()
+    assert objective.requires_grad
+    assert not nll.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_losses_of_tokens_are_the_totals_parts_in_order(dtype):
+    features, weight, targets = draw(3, 7, 5, 11, 4, 1.0, 0)
+    features, weight = features.float().requires_grad_(), weight.float().requires_grad_()
+    found = token_losses(features, weight, as_batch(targets), dtype)
+    assert found.shape == (3 * 7 - 4,)
+    assert not found.requires_grad
+    total = projected_cross_entropy(features, weight, as_batch(targets), dtype)
+    assert found.double().sum().item() == total.item()
+    expected = F.cross_entropy((features @ weight.T).flatten(0, 1), targets.flatten(), reduction="none")
+    torch.testing.assert_close(found, expected[: len(found)], **(BF16 if dtype == torch.bfloat16 else {}))
+
+
+class TestAFrozenTable:
+    def step(self, weight: Tensor) -> float:
+        features, _, targets = draw(2, 7, 5, 11, 3, 1.0, 0)
+        features = features.float().requires_grad_()
+        value = projected_cross_entropy(features, weight, as_batch(targets), torch.bfloat16)
+        value.backward()
+        return value.item()
+
+    def test_is_formed_once(self, monkeypatch):
+        made = []
+        form = loss._centred
+        monkeypatch.setattr(loss, "_centred", lambda *a: made.append(1) or form(*a))
+        weight = draw(2, 7, 5, 11, 3, 1.0, 0)[1].float()
+        assert len({self.step(weight) for _ in range(3)}) == 1
+        assert len(made) == 1
+
+    def test_is_formed_anew_where_it_was_changed_or_trained(self, monkeypatch):
+        made = []
+        form = loss._centred
+        monkeypatch.setattr(loss, "_centred", lambda *a: made.append(1) or form(*a))
+        weight = draw(2, 7, 5, 11, 3, 1.0, 0)[1].float()
+        before = self.step(weight)
+        weight[0] += 1.0
+        assert self.step(weight) != before
+        self.step(weight.requires_grad_()), self.step(weight)
+        assert len(made) == 4
+
+    def test_does_not_outlive_its_table(self):
+        weight = draw(2, 7, 5, 11, 3, 1.0, 0)[1].float()
+        before = len(loss._frozen)
+        self.step(weight)
+        assert len(loss._frozen) == before + 1
+        del weight
+        assert len(loss._frozen) == before

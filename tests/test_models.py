@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lm.config.architectures import ARCHITECTURES
 from lm.config.run import ModelConfig
-from lm.models.attention import CausalSelfAttention
-from lm.models.build import build_model, count_parameters
+from lm.models.attention import CausalSelfAttention, _attend
+from lm.models.build import build_model, count_parameters, entry
 from lm.models.embeddings import learned_embedding
+from lm.models.generate import _draw, generate
 from lm.models.gpt import GPT, Block
+from lm.models.language_model import LanguageModel
 from lm.models.lstm import LSTM
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
@@ -106,13 +109,28 @@ def test_attention_equals_pytorchs(batch, time, width, heads):
     compare(x, ours(x), y, expected, pairs)
 
 
+@pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize(("batch", "time", "width", "heads", "mlp"), [(2, 9, 24, 3, 48), (1, 20, 16, 2, 64)])
-def test_block_equals_pytorchs_post_norm_layer(batch, time, width, heads, mlp):
-    ours = Block(width, heads, mlp)
+def test_block_equals_pytorchs_layer(batch, time, width, heads, mlp, norm):
+    ours = Block(width, heads, mlp, norm)
     theirs = nn.TransformerEncoderLayer(
-        width, heads, mlp, dropout=0.0, activation="gelu", layer_norm_eps=1e-5, batch_first=True, norm_first=False
+        width,
+        heads,
+        mlp,
+        dropout=0.0,
+        activation="gelu",
+        layer_norm_eps=1e-5,
+        batch_first=True,
+        norm_first=norm == "pre",
     )
     grow(ours)
+    pairs = copy_block(ours, theirs)
+    x, y = two_inputs(batch, time, width)
+    expected = theirs(y, src_mask=nn.Transformer.generate_square_subsequent_mask(time), is_causal=True)
+    compare(x, ours(x), y, expected, pairs)
+
+
+def copy_block(ours: Block, theirs: nn.TransformerEncoderLayer) -> list[tuple[nn.Parameter, nn.Parameter]]:
     pairs = copy_attention(ours.attention, theirs.self_attn)
     for mine, other in (
         (ours.attention_norm, theirs.norm1),
@@ -122,9 +140,21 @@ def test_block_equals_pytorchs_post_norm_layer(batch, time, width, heads, mlp):
     ):
         pairs += [(mine.weight, other.weight), (mine.bias, other.bias)]
     copy(pairs)
-    x, y = two_inputs(batch, time, width)
-    expected = theirs(y, src_mask=nn.Transformer.generate_square_subsequent_mask(time), is_causal=True)
-    compare(x, ours(x), y, expected, pairs)
+    return pairs
+
+
+def test_a_pre_norm_gpt_equals_pytorchs_encoder_with_a_norm_at_its_end():
+    ours = build_model(ModelConfig(architecture="gpt", layers=3, context=9, width=24, heads=3, mlp=48, norm="pre"), 11)
+    layer = nn.TransformerEncoderLayer(24, 3, 48, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+    theirs = nn.TransformerEncoder(layer, 3, norm=nn.LayerNorm(24), enable_nested_tensor=False)
+    grow(ours)
+    for mine, other in zip(ours.blocks, theirs.layers, strict=True):
+        copy_block(mine, other)
+    theirs.norm.load_state_dict(ours.final_norm.state_dict())
+    tokens = torch.randint(11, (2, 9), generator=torch.Generator().manual_seed(3))
+    x = ours.embedding(tokens) + ours.positions.weight[:9]
+    expected = theirs(x, mask=nn.Transformer.generate_square_subsequent_mask(9), is_causal=True)
+    torch.testing.assert_close(ours(tokens), expected, **TOLERANCE)
 
 
 def test_gpt_is_embeddings_positions_and_blocks():
@@ -201,3 +231,212 @@ def test_initialization_follows_the_seed(architecture):
 
     assert all(map(torch.equal, drawn(1), drawn(1)))
     assert not all(map(torch.equal, drawn(1), drawn(2)))
+
+
+SIZES = {"lstm": {"lstm_hidden": 12}, "gpt": {"heads": 2, "mlp": 32}}
+VARIANTS = [("lstm", "post"), ("gpt", "post"), ("gpt", "pre")]
+
+
+def small(architecture: str, norm: str = "post", layers: int = 2, dropout: float = 0.0, context: int = 8):
+    config = ModelConfig(
+        architecture=architecture,
+        layers=layers,
+        context=context,
+        width=16,
+        norm=norm,
+        dropout=dropout,
+        **SIZES[architecture],
+    )
+    torch.manual_seed(5)
+    return build_model(config, vocabulary=20)
+
+
+class TestDropout:
+    tokens = torch.randint(20, (64, 8), generator=torch.Generator().manual_seed(6))
+
+    @pytest.mark.parametrize(("architecture", "norm"), VARIANTS)
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_none_is_drawn_where_it_is_zero_and_none_in_evaluation(self, architecture, norm, dtype):
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            plain, dropping = small(architecture, norm), small(architecture, norm, dropout=0.5)
+            assert all(map(torch.equal, plain.state_dict().values(), dropping.state_dict().values()))
+            before = torch.get_rng_state()
+            expected = plain(self.tokens)
+            assert torch.equal(torch.get_rng_state(), before), "what drops nothing takes nothing from the generator"
+            assert not torch.equal(dropping(self.tokens), expected)
+            after = torch.get_rng_state()
+            assert not torch.equal(after, before)
+            assert torch.equal(dropping.eval()(self.tokens), expected)
+            assert torch.equal(torch.get_rng_state(), after)
+
+    @pytest.mark.parametrize(("architecture", "norm"), VARIANTS)
+    def test_it_follows_the_generator(self, architecture, norm):
+        model = small(architecture, norm, dropout=0.3)
+
+        def drawn(seed: int) -> Tensor:
+            torch.manual_seed(seed)
+            return model(self.tokens)
+
+        assert torch.equal(drawn(1), drawn(1))
+        assert not torch.equal(drawn(1), drawn(2))
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_rate_and_scale_in_attention(self, dtype):
+        """With values of one a row of attention sums to one; with dropout to one on average, missing whole weights."""
+        heads = torch.zeros(3, 1, 2, 400, 8, dtype=dtype)
+        query, key, value = heads[0], heads[1], heads[2] + 1
+        rows = _attend(query, key, value, 0.0)
+        torch.testing.assert_close(rows, torch.ones_like(rows), atol=2e-2, rtol=0)
+        torch.manual_seed(0)
+        first = _attend(query, key, value, 0.25)[:, :, 0, 0]
+        assert all(weight in (0.0, pytest.approx(1 / 0.75, rel=1e-2)) for weight in first.flatten().tolist())
+        dropped = _attend(query, key, value, 0.25)[..., 200:, 0].float()
+        assert dropped.mean().item() == pytest.approx(1.0, abs=0.01)
+        # a row of n weights 1/n, each kept with 3/4 and scaled: variance (1/3)/n
+        assert dropped.var().item() == pytest.approx(1 / 3 / 300, rel=0.3)
+
+    def test_places_in_a_gpt(self):
+        """The embeddings' sum, attention's weights, and what each half of a block adds."""
+        places = dropout_places(small("gpt", layers=2, dropout=0.5), self.tokens)
+        assert places == [(64, 8, 16)] + 2 * [(64, 8, 16), (64, 8, 16)]
+        assert small("gpt", dropout=0.5).blocks[0].attention.dropout == 0.5
+
+    def test_places_in_an_lstm(self):
+        """Inputs and outputs here, between layers PyTorch's own."""
+        model = small("lstm", layers=3, dropout=0.5)
+        assert dropout_places(model, self.tokens) == [(64, 8, 16), (64, 8, 12)]
+        assert model.lstm.dropout == 0.5
+        assert small("lstm", layers=1, dropout=0.5).lstm.dropout == 0.0
+
+
+def dropout_places(model: nn.Module, tokens: Tensor) -> list[tuple[int, ...]]:
+    """The shapes that pass through dropout layers, each checked for its rate and its scale."""
+    found = []
+
+    def check(layer: nn.Dropout, arguments: tuple[Tensor], output: Tensor) -> None:
+        kept = output != 0
+        assert kept[arguments[0] != 0].double().mean().item() == pytest.approx(1 - layer.p, abs=0.05)
+        torch.testing.assert_close(output[kept], arguments[0][kept] / (1 - layer.p))
+        found.append(tuple(output.shape))
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.register_forward_hook(check)
+    torch.manual_seed(7)
+    model(tokens)
+    return found
+
+
+class TestDecoding:
+    @pytest.mark.parametrize(("architecture", "norm"), VARIANTS)
+    @pytest.mark.parametrize("lengths", [[8], [1] * 8, [3, 1, 1, 3], [5, 2, 1]])
+    @torch.inference_mode()
+    def test_reading_on_gives_the_features_of_reading_at_once(self, architecture, norm, lengths):
+        model = small(architecture, norm).eval()
+        grow(model)
+        tokens = torch.randint(20, (3, 8), generator=torch.Generator().manual_seed(8))
+        whole, state, read = model(tokens), None, 0
+        for length in lengths:
+            features, state = model.decode(tokens[:, read : read + length], state)
+            read += length
+            torch.testing.assert_close(features, whole[:, read - 1], **TOLERANCE)
+
+    @torch.inference_mode()
+    def test_an_lstm_goes_on_beyond_its_context(self):
+        model, state = small("lstm").eval(), None
+        tokens = torch.randint(20, (1, 30), generator=torch.Generator().manual_seed(9))
+        whole = model(tokens)
+        for t in range(30):
+            features, state = model.decode(tokens[:, t : t + 1], state)
+            torch.testing.assert_close(features, whole[:, t], **TOLERANCE)
+
+    @pytest.mark.parametrize("norm", ["post", "pre"])
+    @pytest.mark.parametrize("context", [1, 2, 7, 8])
+    @torch.inference_mode()
+    def test_a_gpts_full_window_starts_anew_with_its_last_half(self, norm, context):
+        model, state = small("gpt", norm, context=context).eval(), None
+        grow(model)
+        tokens = torch.randint(20, (1, 30), generator=torch.Generator().manual_seed(9))
+        start = 0
+        for t in range(30):
+            features, state = model.decode(tokens[:, t : t + 1], state)
+            if t + 1 - start > context:
+                start = t + 1 - (context + 1) // 2
+            torch.testing.assert_close(features, model(tokens[:, start : t + 1])[:, -1], **TOLERANCE)
+        assert state.past[0].read <= context
+
+    @torch.inference_mode()
+    def test_a_prompt_longer_than_the_context_leaves_its_end(self):
+        model = small("gpt").eval()
+        tokens = torch.randint(20, (1, 30), generator=torch.Generator().manual_seed(9))
+        features, _ = model.decode(tokens)
+        torch.testing.assert_close(features, model(tokens[:, -8:])[:, -1], **TOLERANCE)
+
+
+class TestGenerate:
+    @pytest.mark.parametrize("architecture", ["lstm", "gpt"])
+    def test_the_likeliest_tokens_are_those_of_the_uncached_model(self, architecture):
+        model = small(architecture, context=32)
+        grow(model)
+        written = generate(model, [3, 1], 20, seed=0, temperature=0)
+        tokens = [3, 1]
+        with torch.inference_mode():
+            for _ in range(20):
+                logits = model.eval()(torch.tensor([tokens]))[0, -1] @ model.embedding.weight.T
+                tokens.append(int(logits.argmax()))
+        assert written == tokens[2:]
+
+    def test_it_follows_its_seed_and_nothing_else(self):
+        model = small("gpt")
+        torch.manual_seed(1)
+        first = generate(model, [3], 40, seed=5)
+        torch.manual_seed(2)
+        assert generate(model, [3], 40, seed=5) == first != generate(model, [3], 40, seed=6)
+
+    def test_top_k_and_top_p(self):
+        logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
+
+        def drawn(**settings: object) -> set[int]:
+            generator = torch.Generator().manual_seed(0)
+            keywords = {"temperature": 1.0, "top_k": None, "top_p": 1.0} | settings
+            return {_draw(logits, generator, **keywords) for _ in range(300)}
+
+        assert drawn() == {0, 1, 2, 3}
+        assert drawn(top_k=2) == {1, 3}
+        assert drawn(top_k=9) == {0, 1, 2, 3}
+        assert drawn(top_p=0.35) == {1}
+        assert drawn(top_p=0.6) == {1, 3}
+        assert drawn(top_p=0.75) == {1, 2, 3}
+        assert drawn(top_k=2, top_p=0.5) == {1}
+        assert drawn(temperature=0.0) == drawn(temperature=0.01) == {1}
+
+    @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}])
+    def test_settings_out_of_range(self, wrong):
+        with pytest.raises(ValueError, match="allowed"):
+            generate(small("gpt"), [3], 1, seed=0, **wrong)
+        with pytest.raises(ValueError, match="prompt"):
+            generate(small("gpt"), [], 1, seed=0)
+
+
+def test_every_entry_has_what_it_must():
+    for name, architecture in ARCHITECTURES.items():
+        module = entry(name)
+        assert all(callable(getattr(module, each)) for each in ("build", "operations", "activation_bytes"))
+        config = ModelConfig(architecture=name, layers=1, context=4, width=8, **dict.fromkeys(architecture.sizes, 8))
+        assert isinstance(build_model(config, 11), LanguageModel)
+    with pytest.raises(KeyError):
+        entry("gru")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="asks what autocast does on a GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_on_a_gpu_the_recurrence_is_in_fp32_and_the_head_in_the_configured_type(dtype):
+    model = small("lstm").cuda()
+    types = []
+    model.lstm.register_forward_hook(lambda _module, _arguments, output: types.append(output[0].dtype))
+    tokens = torch.randint(20, (2, 8), device="cuda")
+    with torch.autocast("cuda", dtype):
+        features = model(tokens)
+    assert (types, features.dtype) == ([torch.float32], dtype)
+    features.float().sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.lstm.parameters())

@@ -17,15 +17,16 @@ from hypothesis import HealthCheck, given, settings
 
 from lm.findings.cost import GOOD_ENOUGH, Choice
 from lm.findings.depth import Deeper
+from lm.findings.judge import TRIFLE, Judge
 from lm.findings.quality import Standing
 from lm.findings.remedies import Result, Why
 from lm.findings.stopping import HARMLESS, Outcome
 from lm.findings.study import Findings, find
-from lm.findings.verdicts import TRIFLE, Comparison, Ground, Judge, Learned, Order, Reason, Verdict
+from lm.findings.verdicts import Comparison, Ground, Learned, Order, Reason, Verdict
 from lm.results.reference import load_reference
 from lm.results.states import State
 from lm.results.summarize import summarize
-from lm.results.summary import ExperimentSummary, Run, Summaries, perplexity
+from lm.results.summary import ExperimentSummary, Run, Summaries, lowest, perplexity
 from tests.invented_studies import UNIGRAM, VOCABULARY, studies
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +34,7 @@ REFERENCE = load_reference(ROOT / "reports" / "reference")
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(studies())
 def test_findings_contradict_neither_one_another_nor_the_data(study):
     summaries = summarize(*study)
@@ -90,7 +91,7 @@ def a_verdict_agrees_with_its_numbers(found: Findings) -> None:
         assert verdict.difference == pytest.approx(comparison.first_loss - comparison.second_loss, abs=1e-6)
         apart = verdict.low > 0 or verdict.high < 0
         if verdict.order is Order.ALIKE:
-            assert not apart or verdict.ground in (Ground.TRIFLE, Ground.FAMILY)
+            assert not apart or verdict.ground in (Ground.TRIFLE, Ground.FAMILY, Ground.SEEDS)
         else:
             assert apart
             assert (verdict.difference < 0) == (verdict.order is Order.LOWER)
@@ -179,7 +180,7 @@ def the_pick_is_faster_and_close(found: Findings) -> None:
     assert pick.experiment.train_seconds.mean is not None
     near = pick.experiment.validation_loss.mean <= best.validation_loss.mean + GOOD_ENOUGH
     assert near or pick.loss.order is Order.ALIKE
-    assert pick.loss.order is not Order.LOWER or len(pick.experiment.runs) > 1
+    assert pick.loss.order is not Order.LOWER
 
 
 def reasons_of_depth_agree_with_training_loss(found: Findings) -> None:
@@ -229,6 +230,7 @@ def advice_fits_the_state(found: Findings) -> None:
             course = experiment.representative.course
             if line.why is Why.STILL_FALLING:
                 assert course.falling
+            if line.why in (Why.STILL_FALLING, Why.ONE_EPOCH):
                 assert not (experiment.learned and course.wide_gap)
             if line.why in (Why.UNREGULARIZED, Why.TOO_LITTLE_TEXT):
                 assert course.wide_gap or experiment.state is State.OVERFITTING
@@ -265,6 +267,9 @@ def _floats(value: object) -> Iterator[float]:
 
 
 def _judge_is_consistent(judge: Judge) -> None:
+    best = lowest(judge.summaries.experiments)
+    for other in judge.summaries.experiments if best is not None else ():
+        assert not other.learned or judge.loss(other, best).order is not Order.LOWER
     for first, second in combinations(judge.summaries.experiments, 2):
         for by in (judge.loss, judge.time, judge.test_loss):
             assert by(first, second).reversed == by(second, first)

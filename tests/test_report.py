@@ -1,82 +1,107 @@
-"""The report as documents: both formats hold the same, escape what they must, and repeat byte for byte."""
+"""The report as documents: every format holds the same, escapes what it must, and repeats byte for byte."""
 
 from __future__ import annotations
 
-import math
+import itertools
+import os
 import re
 import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import yaml
 
-from lm.compare import compare_results
 from lm.errors import StudyError
-from lm.results import schema, tables
-from lm.results.figures import curve_key, memory_parts, overlay_depth, overlay_optimizers, pareto_front
-from lm.results.findings import find
-from lm.results.findings.stopping import stopping
-from lm.results.load import load_locked, load_study
-from lm.results.reference import TRAIN_FACTOR, VALIDATION_FACTOR, load_reference
-from lm.results.report import write_report
-from lm.results.table import latex
-from lm.results.text import Latex, Markdown, number, percent, perplexity, whole
-from lm.runs.collect import SPLITS, study_perplexities
+from lm.findings.changes import changes
+from lm.findings.study import Findings, find
+from lm.report import tables
+from lm.report.compare import page
+from lm.report.document import render
+from lm.report.figures import curve_key, draw_all, drawable
+from lm.report.latex import Latex
+from lm.report.markdown import Markdown
+from lm.report.report import write_report
+from lm.report.samples import Passage, Samples, read_samples
+from lm.report.table import Column, Table, worded
+from lm.report.text import counted, listed, number, percent, perplexity, power, seconds, whole
+from lm.results import schema
+from lm.results.reference import load_reference
+from lm.results.summarize import summarize
+from tests.reading import read
 from tests.synthetic import GRID, make_results, write
 from tests.typesetting import needs_tex, typeset
 
 ROOT = Path(__file__).parent.parent
+TEMPLATES = ROOT / "reports" / "templates"
 CORPUS = "Ελ_% & # $ {x} ~ ^ \\ | ` * [a](b) <i> Привет 日本語 żółć"
 AWKWARD = "a_b & 100% #1 |x| *y* <z> $5 ^~\\{} `q` [r] 中"
+LABELS = {"Table": "table", "Figure": "figure"}
 
 
-def study_folder(root: Path, runs: pd.DataFrame, epochs: pd.DataFrame) -> Path:
-    """A study as `dvc repro` leaves it before the report is rendered."""
-    write(root / "reports", runs, epochs)
-    for name in ("reference", "templates"):
-        shutil.copytree(ROOT / "reports" / name, root / "reports" / name)
-    shutil.copy(ROOT / "params.yaml", root)
-    return root
+def concluded(runs: pd.DataFrame, epochs: pd.DataFrame) -> Findings:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    return find(summarize(runs, epochs), load_reference(ROOT / "reports" / "reference"), params)
+
+
+def written(
+    findings: Findings, folder: Path, templates: Path = TEMPLATES, samples: Samples | None = None
+) -> tuple[str, str]:
+    write_report(
+        findings, configuration="seeds: [42]\n", locked={}, samples=samples, templates=templates, folder=folder
+    )
+    return (folder / "report.md").read_text(), (folder / "report.tex").read_text()
 
 
 @pytest.fixture
-def _no_figures(monkeypatch) -> None:
+def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time; not every test is about it."""
-    monkeypatch.setattr("lm.results.report.draw_all", lambda *_: {})
 
+    def none(*arguments: object) -> dict[str, object]:
+        Path(str(arguments[-1])).mkdir(parents=True)
+        return {}
 
-def rendered(root: Path) -> tuple[str, str]:
-    write_report(load_study(root), root / "reports" / "templates", root / "reports")
-    return tuple((root / "reports" / name).read_text() for name in ("report.md", "report.tex"))
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory) -> tuple[Path, str, str]:
-    root = study_folder(tmp_path_factory.mktemp("full"), *make_results())
-    return root, *rendered(root)
+    monkeypatch.setattr("lm.report.report.draw_all", none)
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory) -> tuple[Path, str, str]:
+def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    root = tmp_path_factory.mktemp("full")
+    return root, *written(concluded(*make_results()), root / "reports")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """Awkward names, several seeds, a run that diverged. A figure that warns of a missing glyph is an error."""
     grid = {AWKWARD: ("gpt", 3, "adamw"), "plain": ("lstm", 1, "sgd"), "lost": ("lstm", 2, "sgd")}
+    root = tmp_path_factory.mktemp("odd")
     results = make_results(grid, seeds=(1, 2, 3), diverged=("lost",), corpus=CORPUS)
-    root = study_folder(tmp_path_factory.mktemp("odd"), *results)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return root, *rendered(root)
+        return root, *written(concluded(*results), root / "reports")
 
 
 class TestText:
     def test_missing_is_a_dash(self):
-        assert number(None) == whole(float("nan")) == percent(None) == perplexity(None) == "–"
+        for value in (None, float("nan"), float("inf")):
+            assert number(value) == whole(value) == percent(value) == perplexity(value) == seconds(value) == "–"
 
-    def test_no_negative_zero(self):
+    def test_numbers(self):
         assert number(-0.01) == "0.0"
+        assert number(3.2e9) == "3.2e9"
+        assert [perplexity(value) for value in (5.123, 55.55, 1234.5)] == ["5.12", "55.5", "1,234"]
+        assert [percent(value) for value in (0.004, -0.123, 2.5)] == ["0.4 %", "12 %", "250 %"]
+        assert [seconds(value) for value in (18.54, 600, 7200)] == ["18.5 s", "10.0 min", "2.0 h"]
+        assert power(1e6) == float("inf")
+
+    def test_lists(self):
+        assert listed(["a", "b", "c"]) == "a, b and c"
+        assert counted(1, "layer") == "1 layer"
 
     def test_markdown_escapes(self):
         text = Markdown().text(AWKWARD)
@@ -96,84 +121,107 @@ class TestText:
     def test_code_keeps_backticks(self):
         assert Markdown().code("a`b") == "`` a`b ``"
 
+    @pytest.mark.parametrize("value", [None, True, 0.123])
+    def test_what_was_not_formatted_is_refused(self, value: object):
+        with pytest.raises(TypeError, match="format it first"):
+            Markdown().text(value)
+
 
 class TestTables:
+    def test_every_column_and_state_has_words(self, full: tuple[Path, str, str]):
+        """What a table can hold is named in the templates, not only what this study happens to hold."""
+        found = concluded(*make_results(seeds=(1, 2), diverged=("12",)))
+        assert len(tables.build(found, {"1-1": {"weights": "a" * 32}})) >= 14
+        page_ = read(full[1])
+        assert {row["State"] for row in page_.table("Best validation")} <= {
+            *("still improving", "converged", "overfitting", "above unigram", "at unigram level", "at its start")
+        }
+
     def test_orders(self):
-        runs, _ = make_results()
-        assert [row["experiment"] for row in tables.performance(runs).rows] == [
+        found = concluded(*make_results())
+        assert [row["experiment"] for row in tables.performance(found.summaries).rows] == [
             *("1", "2", "3", "4", "9", "10", "5", "6", "7", "8", "11", "12")
         ]
-        for table, key in ((tables.time(runs), "train_seconds"), (tables.memory(runs), "memory_mean_mb")):
+        for table, key in ((tables.time(found), "train_seconds"), (tables.memory(found), "footprint")):
             values = [row[key] for row in table.rows]
             assert values == sorted(values)
 
-    def test_best_of_each_architecture_is_bold(self):
-        table = tables.performance(make_results()[0])
-        bold = {(table.rows[row]["model"], table.rows[row]["experiment"]) for row, _ in table.bold}
-        assert {model for model, _ in bold} == {"LSTM", "GPT-1"}
-        assert ("GPT-1", "5") in bold
+    def test_best_of_each_architecture_is_bold_if_it_learned(self):
+        summaries = concluded(*make_results()).summaries
+        table = tables.performance(summaries)
+        assert {table.rows[row]["model"] for row, _ in table.bold} == {"LSTM", "GPT-1"}
+        stuck = concluded(*make_results({"3": GRID["3"], "5": GRID["5"]})).summaries
+        assert {tables.performance(stuck).rows[row]["experiment"] for row, _ in tables.performance(stuck).bold} == {"5"}
 
     def test_intervals_only_with_several_seeds(self):
-        one, three = (tables.performance(make_results(seeds=seeds)[0]) for seeds in ((1,), (1, 2, 3)))
-        assert "±" not in [column.title for column in one.columns]
-        assert "±" in [column.title for column in three.columns]
+        one, three = (concluded(*make_results({"5": GRID["5"]}, seeds=each)).summaries for each in ((1,), (1, 2, 3)))
+        assert "validation_perplexity_half" not in {column.key for column in tables.performance(one).columns}
+        assert "validation_perplexity_half" in {column.key for column in tables.performance(three).columns}
 
-    def test_optimizer_means(self):
-        runs, _ = make_results()
-        table = tables.optimizer_means(runs)
-        expected = runs[runs["experiment"].isin(["1", "5"])]["validation_perplexity"].mean()
-        assert table.rows[0]["validation_perplexity"] == pytest.approx(expected)
-        assert tables.optimizer_means(make_results({"5": GRID["5"]})[0]) is None
+    def test_disturbed_unlike_and_side_by_side_are_marked(self):
+        runs, epochs = make_results({name: GRID[name] for name in ("1", "2", "5")})
+        runs.loc[runs["experiment"] == "1", "other_cpu_seconds"] = runs["process_cpu_seconds"]
+        runs.loc[runs["experiment"] == "2", "side_by_side"] = 2
+        found = concluded(runs, epochs)
+        table = tables.time(found)
+        remarks = {row["experiment"]: dict(row["remarks"]) for row in table.rows}
+        assert "disturbed" in remarks["1"]
+        assert remarks["2"]["at_once"] == "2"
+        assert remarks["5"] == {}
+        assert table.facts["again"] == "1-42"
 
-    def test_unlike_hardware_is_marked(self):
-        runs, _ = make_results()
-        runs.loc[runs["experiment"] == "3", "hardware"] = "another machine"
-        table = tables.time(runs)
-        assert {row["experiment"]: row["comparable"] for row in table.rows}["3"] == "no (1)"
+    def test_the_report_says_how_to_measure_again(self, tmp_path: Path, _no_figures: None):
+        runs, epochs = make_results({"1": GRID["1"], "5": GRID["5"]})
+        runs.loc[runs["experiment"] == "1", "other_cpu_seconds"] = runs["process_cpu_seconds"]
+        markdown, _ = written(concluded(runs, epochs), tmp_path)
+        assert "train@1-42" in markdown
+        assert "disturbed" in {row["Remarks"] for row in read(markdown).table("Training time")}
 
     def test_parameters_show_attention(self):
-        row = next(row for row in tables.parameters(make_results()[0]).rows if row["model"] == "GPT-1")
-        assert row["attention_parameters"] == 4 * (128**2 + 128)
-
-    def test_reference_only_at_its_scale(self):
-        reference = load_reference(ROOT / "reports" / "reference")
-        assert tables.against_reference(make_results()[0], reference) == ()
-        learned, cost = tables.against_reference(make_results(scale="reference")[0], reference)
-        assert cost.rows[0]["published_memory"] == 4457.7
-        eleven = next(row for row in learned.rows if row["experiment"] == "11")
-        assert eleven["corrected"] > eleven["published"]
-        assert eleven["low"] > 400  # the replication with batch 8 is left out
-
-    def test_the_studys_denominator(self):
-        """Its factors on the reference data are those of reports/reference/SOURCES.md."""
-        sizes = {"train_tokens": 2_356_374, "validation_tokens": 245_044, "test_tokens": 279_021}
-        row = sizes | {"context": 256, "batch": 16} | {f"{split}_perplexity": math.e for split in SPLITS}
-        factors = {key: math.log(value) for key, value in study_perplexities(row).items()}
-        assert factors == pytest.approx(
-            {
-                "study_train_perplexity": TRAIN_FACTOR,
-                "study_validation_perplexity": VALIDATION_FACTOR,
-                "study_test_perplexity": 0.98725,
-            },
-            abs=5e-6,
-        )
-        assert study_perplexities(row | {"test_perplexity": None})["study_test_perplexity"] is None
-
-    def test_early_stopping_lists_what_stops(self):
-        runs, epochs = make_results()
-        found = stopping(epochs)
-        table = tables.early_stopping(found, runs)
-        assert {row["experiment"] for row in table.rows} == {stop.experiment for stop in found.stops if stop.saved}
-        assert tables.early_stopping(stopping(epochs[epochs["epoch"] < 1]), runs) is None
+        summaries = concluded(*make_results()).summaries
+        row = next(row for row in tables.parameters(summaries).rows if row["model"] == "GPT-1")
+        assert row["attention"] == 4 * (128**2 + 128)
 
     def test_latex_of_long_tables_breaks_across_pages(self):
-        table = tables.provenance(make_results(seeds=range(4))[0], {})
-        assert r"\begin{longtable}" in latex(table)
-        assert r"\begin{tabular}" in latex(tables.provenance(make_results()[0], {}))
+        def set_(rows: int) -> str:
+            table = Table(key="t", columns=(Column(key="a"),), rows=tuple({"a": "x"} for _ in range(rows)))
+            return Latex().table(worded(table, {"a": "A"}, None, caption="C.", note="", word="Table", position=1))
+
+        assert r"\begin{longtable}" in set_(41)
+        assert r"\begin{tabular}" in set_(40)
+
+    def test_latex_sets_what_siunitx_cannot(self):
+        table = Table(key="t", columns=(Column(key="a", digits=1),), rows=({"a": None}, {"a": 3e9}, {"a": -1.5}))
+        text = Latex().table(worded(table, {"a": "A"}, None, caption="C.", note="", word="Table", position=1))
+        assert r"{--} \\" in text
+        assert r"{3.0e9} \\" in text
+        assert "S[table-format=+1.1]" in text
 
 
-class TestDocuments:
-    def test_every_figure_and_table_is_in_both(self, full):
+class TestDocument:
+    def test_numbers_are_given_where_the_document_calls_and_references_look_ahead(self, tmp_path: Path):
+        shutil.copytree(TEMPLATES, tmp_path / "templates")
+        (tmp_path / "templates" / "test.md.j2").write_text(
+            '{{ doc.reference("table", "states") }}\n\n{{ doc.table("depth") }}\n\n{{ doc.table("states") }}\n'
+        )
+        made = tables.build(concluded(*make_results()), {})
+        text = render("test", tmp_path / "templates", Markdown, {}, made)
+        assert text.startswith("Table 2\n")
+        assert [int(found) for found in re.findall(r"\*\*Table (\d+)\.\*\*", text)] == [1, 2]
+
+    def test_a_reference_to_what_is_never_called_is_refused(self, tmp_path: Path):
+        shutil.copytree(TEMPLATES, tmp_path / "templates")
+        (tmp_path / "templates" / "test.md.j2").write_text('{{ doc.reference("table", "states") }}')
+        with pytest.raises(KeyError, match="does not call it"):
+            render("test", tmp_path / "templates", Markdown, {}, tables.build(concluded(*make_results()), {}))
+
+    def test_a_broken_template_is_named_with_its_line(self, tmp_path: Path, _no_figures: None):
+        shutil.copytree(TEMPLATES, tmp_path / "templates")
+        (tmp_path / "templates" / "depth.j2").write_text("fine\n{% macro answer(s) %}")
+        with pytest.raises(StudyError, match=r"depth\.j2, line 2"):
+            written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
+
+    def test_every_figure_and_table_is_in_both(self, full: tuple[Path, str, str]):
         root, md, tex = full
         shown = re.findall(r"\(figures/([\w-]+)\.svg\)", md)
         assert shown == re.findall(r"\{figures/([\w-]+)\.pdf\}", tex)
@@ -181,175 +229,212 @@ class TestDocuments:
         for name in shown:
             assert (root / "reports" / "figures" / f"{name}.svg").exists()
             assert (root / "reports" / "figures" / f"{name}.pdf").exists()
-        numbers = [int(found) for found in re.findall(r"\*\*Table (\d+)\.\*\*", md)]
-        assert numbers == list(range(1, len(numbers) + 1))
-        assert tex.count(r"\begin{table}") == len(numbers)
-        assert [int(found) for found in re.findall(r"\*\*Figure (\d+)\.\*\*", md)] == list(range(1, 18))
+        for word, count in (("Table", None), ("Figure", 17)):
+            numbers = [int(found) for found in re.findall(rf"\*\*{word} (\d+)\.\*\*", md)]
+            assert numbers == list(range(1, (count or len(numbers)) + 1))
+            assert tex.count(rf"\begin{{{LABELS[word]}}}") == len(numbers)
 
-    def test_configuration_is_whole(self, full):
-        _, md, tex = full
-        assert "model: lstm, layers: 1, optimizer: adam}" in md
-        assert "model: lstm, layers: 1, optimizer: adam}" in tex
+    def test_the_three_main_tables_come_first(self, full: tuple[Path, str, str]):
+        results = full[1].split("## Results")[1].split("## Questions")[0]
+        captions = re.findall(r"\*\*Table \d\.\*\* (\w+ \w+)", results)
+        assert captions == ["Best validation", "Training time", "Memory of"]
 
-    def test_same_inputs_same_bytes(self, odd):
-        root = odd[0]
-        files = sorted(path for path in (root / "reports").rglob("*") if path.is_file())
-        before = {path: path.read_bytes() for path in files}
-        rendered(root)
-        assert [path for path in files if path.read_bytes() != before[path]] == []
+    def test_same_inputs_same_bytes(self, odd: tuple[Path, str, str], tmp_path: Path):
+        grid = {AWKWARD: ("gpt", 3, "adamw"), "plain": ("lstm", 1, "sgd"), "lost": ("lstm", 2, "sgd")}
+        written(concluded(*make_results(grid, seeds=(1, 2, 3), diverged=("lost",), corpus=CORPUS)), tmp_path)
+        for path in sorted((odd[0] / "reports").rglob("*.*")):
+            if path.is_file():
+                assert (tmp_path / path.relative_to(odd[0] / "reports")).read_bytes() == path.read_bytes(), path.name
 
-    def test_a_removed_experiment_leaves_no_figure(self, tmp_path):
-        root = study_folder(tmp_path, *make_results({"1": GRID["1"], "5": GRID["5"]}))
-        rendered(root)
-        write(root / "reports", *make_results({"1": GRID["1"]}))
-        md, _ = rendered(root)
-        assert not (root / "reports" / "figures" / "experiment-5.svg").exists()
-        assert "GPT-1" not in md.split("Appendix: configuration")[0]
-        assert md.startswith("# One language model compared")
-
-    def test_odd_names_several_seeds_and_divergence(self, odd):
+    def test_odd_names_several_seeds_and_divergence(self, odd: tuple[Path, str, str]):
         _, md, tex = odd
-        assert "diverged at step 421" in md
+        assert "stopped being finite at step 421" in md
         assert md.count(Markdown().text(AWKWARD)) > 2
         assert f"corpus {Markdown().text(CORPUS)} at" in md
         assert f"corpus {Latex().text(CORPUS)} at" in " ".join(tex.split())
-        assert not re.search(r"\bnan\b", md)
 
     @pytest.mark.usefixtures("_no_figures")
-    def test_a_corpus_without_text_has_no_bits_and_words(self, tmp_path):
+    def test_a_corpus_without_text_has_no_bits_and_words(self, tmp_path: Path):
         names = [name for name in schema.RUNS.names if name.endswith(("bits_per_byte", "word_perplexity"))]
-        md, _ = rendered(study_folder(tmp_path, *make_results({"5": GRID["5"]}, **dict.fromkeys(names))))
+        md, _ = written(concluded(*make_results({"5": GRID["5"]}, **dict.fromkeys(names))), tmp_path)
         assert "per byte and perplexity per word are unknown" in md
         assert "PPL/word" not in md
-        assert "bits per byte, " not in md.split("are unknown")[0].split("**Table 1")[0]
+        assert "bits per byte)" not in md
 
     @pytest.mark.usefixtures("_no_figures")
-    def test_beside_the_original_study(self, tmp_path):
+    def test_beside_the_original_study(self, tmp_path: Path):
         grid = {key: GRID[key] for key in ("1", "5")}
-        md, tex = rendered(study_folder(tmp_path, *make_results(grid, scale="reference", corpus="wikitext-2")))
-        for page in (md, tex):
-            assert "Beside the original study" in page
-            assert "144.2" in page
+        md, tex = written(concluded(*make_results(grid, scale="reference", corpus="wikitext-2")), tmp_path)
+        for page_ in (md, tex):
+            assert "Beside the original study" in page_
         assert "perplexities do not compare" in md
 
-    @pytest.mark.usefixtures("_no_figures")
-    def test_all_diverged_before_an_epoch(self, tmp_path):
-        runs, epochs = make_results({"5": GRID["5"]}, diverged=("5",))
-        for column in runs.columns[runs.columns.str.contains("perplexity|validation_loss|best_epoch")]:
-            if not column.startswith("unigram"):
-                runs[column] = None
-        md, _ = rendered(study_folder(tmp_path, runs, epochs.iloc[:0]))
-        assert "No run completed" in md
+    def test_template_text_means_the_same_in_every_format(self):
+        for path in sorted(TEMPLATES.glob("*.j2")):
+            if len(path.suffixes) == 1:  # report.md.j2 and its like are one format's own
+                literal = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(), flags=re.DOTALL)
+                assert set(re.findall(r"[\\#$%&_^~<>*`|{}\[\]\"]", literal)) == set(), path.name
 
-    def test_template_text_means_the_same_in_both_formats(self):
-        template = (ROOT / "reports" / "templates" / "report.j2").read_text()
-        literal = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", template, flags=re.DOTALL)
-        assert set(re.findall(r"[\\#$%&_^~<>*`|{}\[\]\"]", literal)) == set()
+    def test_no_line_of_a_template_glues_words(self):
+        """A line that ends with a tag loses its end: the word on the next one would stick to the one before the tag."""
+        for path in sorted(TEMPLATES.glob("*.j2")):
+            for line, following in itertools.pairwise(path.read_text().splitlines()):
+                tag_ends_text = re.search(r"\S.*%\}$", line) and not re.match(r"\s*(\{%[^%]*%\}\s*)+$", line)
+                assert not (tag_ends_text and re.match(r"\w", following)), f"{path.name}: {line}"
 
-    @needs_tex
-    def test_latex_compiles_cleanly_with_samples(self, full):
-        root = full[0]
-        (root / "reports" / "samples.md").write_text(
-            f"# Passages\n\n## A & b\n\nSeed 0.\n\n    {AWKWARD * 9}\n    \n    end"
-        )
-        typeset(root)
-        included = (root / "reports" / "pdf" / "samples.tex").read_text()
-        assert included.count(Latex().text(AWKWARD)) == 9
-        assert "Passages" not in included
-
-    @needs_tex
-    def test_latex_compiles_cleanly_whatever_things_are_called(self, odd):
-        typeset(odd[0])
+    def test_no_sentence_stands_in_the_room_of_findings(self):
+        for path in sorted((ROOT / "lm" / "findings").glob("*.py")):
+            code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)
+            found = [text for text in re.findall(r'"([^"\n]*)"', code) if len(text.split()) > 4]
+            assert found == [], path.name
 
 
-class TestFigures:
-    def test_captions_are_computed(self):
-        runs, epochs = make_results()
-        found = find(runs, epochs, {})
-        for painted in (
-            pareto_front(runs, found.wall_clock),
-            overlay_optimizers(runs, epochs),
-            overlay_depth(runs, epochs),
-            memory_parts(runs, found.memory),
-        ):
-            canvas, caption = painted
-            assert caption.endswith(".")
-            plt.close(canvas)
+class TestWriting:
+    """An old report is never lost to a rendering that fails."""
 
-    def test_absent_where_there_is_nothing(self):
-        runs, epochs = make_results({"5": GRID["5"]})
-        assert pareto_front(runs, find(runs, epochs, {}).wall_clock) is None
-        assert overlay_optimizers(runs, epochs) is None
-        assert overlay_depth(runs, epochs) is None
+    def test_a_failed_rendering_leaves_the_old_report(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        found = concluded(*make_results({"5": GRID["5"]}))
+        written(found, tmp_path)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+        monkeypatch.setattr("lm.report.report.pages", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            written(found, tmp_path)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
-    def test_file_names_are_plain_and_distinct(self):
-        assert re.fullmatch(r"[\w-]+", curve_key(AWKWARD))
-        assert curve_key("a/b") != curve_key("a.b")
+    def test_a_removed_experiment_leaves_no_figure(self, tmp_path: Path):
+        written(concluded(*make_results({"1": GRID["1"], "5": GRID["5"]})), tmp_path)
+        md, _ = written(concluded(*make_results({"1": GRID["1"]})), tmp_path)
+        assert not (tmp_path / "figures" / "experiment-5.svg").exists()
+        assert "GPT-1" not in md.split("Appendix: configuration")[0]
+        assert md.startswith("# One language model compared")
 
+    def test_an_unknown_backend_in_the_environment_does_not_matter(self):
+        code = "import lm.report.figures"
+        environment = os.environ | {"MPLBACKEND": "nonsense"}
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
 
-class TestInput:
-    def test_missing_file(self, tmp_path):
-        with pytest.raises(StudyError, match=r"runs\.parquet: no such file"):
-            load_study(tmp_path)
-
-    def test_not_parquet(self, tmp_path):
-        root = study_folder(tmp_path, *make_results({"5": GRID["5"]}))
-        (root / "reports" / "epochs.parquet").write_text("no")
-        with pytest.raises(StudyError, match="not a Parquet file"):
-            load_study(root)
-
-    def test_other_columns(self, tmp_path):
-        root = study_folder(tmp_path, *make_results({"5": GRID["5"]}))
-        make_results()[0].drop(columns="lr").to_parquet(root / "reports" / "runs.parquet")
-        with pytest.raises(StudyError, match=r"missing \['lr'\]"):
-            load_study(root)
-
-    def test_no_runs(self, tmp_path):
-        runs, epochs = make_results({"5": GRID["5"]})
-        with pytest.raises(StudyError, match="no runs"):
-            load_study(study_folder(tmp_path, runs.iloc[:0], epochs))
-
-    def test_one_line_and_status_one(self, tmp_path):
+    def test_one_line_and_status_one(self, tmp_path: Path):
         command = [sys.executable, "-m", "stages.report", "--root", str(tmp_path)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
 
-    def test_locked_hashes(self, tmp_path):
-        (tmp_path / "dvc.lock").write_text(
-            "stages:\n  train@5-42:\n    deps:\n    - {path: configs/5.json, md5: aaaa}\n"
-            "    - {path: data/tokens, md5: bbbb.dir}\n    outs:\n    - {path: runs/5-42/model.safetensors, md5: cccc}"
-        )
-        assert load_locked(tmp_path / "dvc.lock") == {
-            "5-42": {"configuration": "aaaa", "tokens": "bbbb.dir", "weights": "cccc"}
-        }
-        assert load_locked(tmp_path / "none") == {}
+    def test_the_stage(self, tmp_path: Path):
+        write(tmp_path / "reports", *make_results({"5": GRID["5"]}))
+        for name in ("reference", "templates"):
+            shutil.copytree(ROOT / "reports" / name, tmp_path / "reports" / name)
+        shutil.copy(ROOT / "params.yaml", tmp_path)
+        drawn_by().write(tmp_path / "reports" / "samples.json")
+        command = [sys.executable, "-m", "stages.report", "--root", str(tmp_path)]
+        subprocess.run(command, cwd=ROOT, check=True)
+        made = {path.name for path in (tmp_path / "reports").iterdir()}
+        assert {"report.md", "report.tex", "figures", "samples.md"} <= made
+        assert not [name for name in made if name.startswith(".")]
+
+
+def drawn_by(text: str = AWKWARD * 3) -> Samples:
+    passage = Passage(
+        experiment="A & b", seed=1, model="GPT-1", layers=1, optimizer="Adam", validation_loss=5, text=text
+    )
+    return Samples(draws=0, top=50, count=200, decodable=True, passages=(passage,))
+
+
+class TestSamples:
+    def test_as_json_and_back(self, tmp_path: Path):
+        drawn_by().write(tmp_path / "samples.json")
+        assert read_samples(tmp_path / "samples.json") == drawn_by()
+        assert read_samples(tmp_path / "none.json") is None
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"passages": [{}]}', '{"passages": 3}'])
+    def test_what_is_something_else_is_refused(self, tmp_path: Path, content: str):
+        (tmp_path / "samples.json").write_text(content)
+        with pytest.raises(StudyError, match="not sample texts"):
+            read_samples(tmp_path / "samples.json")
+
+    def test_both_writers(self):
+        markdown = render("samples", TEMPLATES, Markdown, {"samples": drawn_by("one\n\ntwo *three*")})
+        assert "    one\n\n    two *three*\n" in markdown
+        assert "## " in markdown
+        latex = render("samples", TEMPLATES, Latex, {"samples": drawn_by()})
+        assert latex.count(Latex().text(AWKWARD)) == 3
+
+    @pytest.mark.parametrize("samples", [replace(drawn_by(), passages=()), replace(drawn_by(), decodable=False)])
+    def test_none(self, samples: Samples):
+        assert "There are none" in render("samples", TEMPLATES, Markdown, {"samples": samples})
+
+
+class TestPdf:
+    @needs_tex
+    def test_compiles_cleanly_with_samples(self, full: tuple[Path, str, str]):
+        root = full[0]
+        shutil.copytree(TEMPLATES, root / "reports" / "templates")
+        drawn_by().write(root / "reports" / "samples.json")
+        typeset(root)
+        assert (root / "reports" / "pdf" / "samples.tex").read_text().count(Latex().text(AWKWARD)) == 3
+
+    @needs_tex
+    def test_compiles_cleanly_whatever_things_are_called(self, odd: tuple[Path, str, str]):
+        typeset(odd[0])
+
+
+class TestFigures:
+    def draw(self, folder: Path, runs: pd.DataFrame, epochs: pd.DataFrame) -> set[str]:
+        labels = render_labels()
+        found = concluded(runs, epochs)
+        return set(draw_all(found.summaries, found, labels, folder))
+
+    @pytest.mark.parametrize("loss", [78378.0, 1e300, float("inf"), float("nan")])
+    def test_neither_the_huge_nor_the_infinite_ends_a_figure(self, tmp_path: Path, loss: float):
+        runs, epochs = make_results({name: GRID[name] for name in ("1", "2", "5")}, epochs=3)
+        hit = (epochs["experiment"] == "1") & (epochs["epoch"] >= 1)
+        epochs.loc[hit, ["validation_loss", "train_loss", "train_eval_loss"]] = loss
+        assert {"optimizers", "gap", "experiment-1", "experiment-5"} <= self.draw(tmp_path, runs, epochs)
+
+    def test_times_of_nothing_and_without_end(self, tmp_path: Path):
+        runs, epochs = make_results({name: GRID[name] for name in ("1", "2", "5")}, epochs=2)
+        for name, value in (("1", 0.0), ("2", 1e12), ("5", 1.0)):
+            runs.loc[runs["experiment"] == name, "train_seconds"] = value
+        assert "pareto" in self.draw(tmp_path, runs, epochs)
+
+    def test_absent_where_there_is_nothing(self, tmp_path: Path):
+        runs, epochs = make_results({"5": GRID["5"]})
+        assert self.draw(tmp_path, runs, epochs) == {"gap", "memory", "experiment-5"}
+
+    def test_points_that_lie_on_each_other_are_labelled(self, tmp_path: Path):
+        runs, epochs = make_results({name: GRID[name] for name in ("1", "2", "5")}, epochs=2)
+        runs["train_seconds"] = 5.0
+        assert "pareto" in self.draw(tmp_path, runs, epochs)
+
+    def test_file_names_are_plain_and_distinct(self):
+        assert re.fullmatch(r"[\w-]+", curve_key(AWKWARD))
+        assert curve_key("a/b") != curve_key("a.b")
+
+    def test_what_the_font_lacks_is_spelled(self):
+        assert drawable("a中") == "a[U+4E2D]"
+
+
+def render_labels() -> dict[str, str]:
+    from lm.report.document import words
+
+    return dict(words(TEMPLATES, "figures.j2").labels)
 
 
 class TestCompare:
-    names = ("HEAD", "workspace")
+    def compared(self, before: Callable[[], tuple[pd.DataFrame, pd.DataFrame]], after: object) -> str:
+        spread = load_reference(ROOT / "reports" / "reference").spread
+        sides = [summarize(*before()), summarize(*after())]  # type: ignore[operator]
+        return page(changes(*sides, spread, ("HEAD", "workspace")), TEMPLATES)
 
     def test_same(self):
-        assert "the same results (12 experiments)" in compare_results(make_results(), make_results(), self.names)
-
-    def test_new_timings_alone_are_no_difference(self):
-        runs, epochs = make_results()
-        assert "the same results" in compare_results(
-            (runs, epochs), (runs.assign(train_seconds=1.0), epochs), self.names
-        )
+        assert "the same results (12 experiments)" in self.compared(make_results, make_results)
 
     def test_changed_new_and_removed(self):
-        before = make_results({"5": GRID["5"], "9": GRID["9"], "2": GRID["2"]})
-        after = make_results({"5": GRID["5"], "9": ("lstm", 2, "sgd"), "extra": ("gpt", 1, "sgd")})
-        page = compare_results(before, after, self.names)
-        assert "LSTM, 2 layers, AdamW → LSTM, 2 layers, SGD" in page
-        assert "worse" in page
-        assert "removed" in page
-        assert "new" in page
-        assert "1 of 4 experiments are the same" in page
-
-    def test_schema_is_what_synthetic_results_hold(self):
-        runs, epochs = make_results()
-        assert list(runs.columns) == schema.RUNS.names
-        assert list(epochs.columns) == schema.EPOCHS.names
+        text = self.compared(
+            lambda: make_results({"5": GRID["5"], "9": GRID["9"], "2": GRID["2"]}),
+            lambda: make_results({"5": GRID["5"], "9": ("lstm", 2, "sgd"), "extra": ("gpt", 1, "sgd")}),
+        )
+        rows = {row["#"]: row["Verdict"] for row in read(text).table("workspace against HEAD")}
+        assert rows == {"2": "removed", "9": "worse", "extra": "new"}
+        assert "1 of 4 experiments is the same" in text

@@ -11,16 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lm.corpus import tokens as module
 from lm.corpus.documents import SPLITS, Document
-from lm.corpus.sources.sotu import load_sotu
+from lm.corpus.folds import deal
+from lm.corpus.gpt1 import build_tokenizer
+from lm.corpus.sources import load_corpus
 from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
-from lm.corpus.tokens import encode, select_share, unigram_perplexity, write_tokens
+from lm.corpus.tokens import encode, join, pieces, select_share, unigram_perplexity, write_tokens
 from lm.errors import StudyError
 
 
 @pytest.fixture(scope="module")
 def addresses():
-    return load_sotu().splits
+    return load_corpus("sotu").splits
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +41,23 @@ def decoded(tokenizer, tokens: np.ndarray) -> list[str]:
 
 def test_the_validation_tokens_give_the_text_back_byte_for_byte(addresses, tokenizer):
     documents = addresses["validation"]
-    tokens = encode(tokenizer, documents)
+    tokens, _starts = join(encode(tokenizer, documents))
     assert [text.encode() for text in decoded(tokenizer, tokens)] == [d.text.encode() for d in documents]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=4))
 def test_any_text_comes_back(tokenizer, texts):
-    assert decoded(tokenizer, encode(tokenizer, [Document("d", text) for text in texts])) == texts
+    assert decoded(tokenizer, join(encode(tokenizer, [Document("d", text) for text in texts]))[0]) == texts
 
 
 @pytest.mark.parametrize("text", [BOUNDARY, f"a{BOUNDARY}b {BOUNDARY}", "<|endof", "Ġ Ċ ā", "\r\n \t  ", "\u0000é😀"])
 def test_text_that_looks_special_stays_text(tokenizer, text):
-    tokens = encode(tokenizer, [Document("d", text), Document("e", "end")])
+    tokens, starts = join(encode(tokenizer, [Document("d", text), Document("e", "end")]))
     assert decoded(tokenizer, tokens) == [text, "end"]
-    assert (tokens == tokenizer.token_to_id(BOUNDARY)).sum() == 2
+    ends = np.flatnonzero(tokens == tokenizer.token_to_id(BOUNDARY))
+    assert starts.tolist() == [0, ends[0] + 1]
+    assert ends[1] == len(tokens) - 1
 
 
 def test_vocabulary_is_exactly_as_asked_for_and_the_same_each_time(addresses):
@@ -68,7 +73,7 @@ def test_text_too_small_for_the_vocabulary():
 
 
 def test_ids_take_two_bytes(addresses, tokenizer):
-    assert encode(tokenizer, addresses["validation"][:1]).dtype == np.uint16
+    assert encode(tokenizer, addresses["validation"][:1])[0].dtype == np.uint16
 
 
 @given(count=st.integers(1, 300), share=st.floats(0.001, 1.0))
@@ -100,16 +105,91 @@ def test_the_card_tells_what_is_in_the_arrays(tmp_path):
         "test": np.array([0, 2, 2], dtype=np.uint16),
     }
     texts = {"train": ["a b", "ä"], "validation": ["one"], "test": ["t t t"]}
-    write_tokens(tokens, texts, 4, tmp_path, {"source": "toy"})
+    starts = {"train": np.array([0, 2]), "validation": np.array([0]), "test": np.array([0])}
+    write_tokens(tokens, texts, 4, tmp_path, {"tokenizer": "toy"}, starts)
     card = json.loads((tmp_path / "card.json").read_text())
-    assert (card["source"], card["vocabulary"]) == ("toy", 4)
+    assert (card["tokenizer"], card["vocabulary"]) == ("toy", 4)
     for split in SPLITS:
         saved = np.load(tmp_path / f"{split}.npy")
         assert np.array_equal(saved, tokens[split])
         counts = card["splits"][split]
         assert (counts["tokens"], counts["predicted_tokens"]) == (len(saved), len(saved) - 1)
+        first = np.load(tmp_path / f"{split}_documents.npy")
+        assert (first.dtype, first.tolist()) == (np.int64, starts[split].tolist())
+        assert counts["documents"] == len(first)
+        path = tmp_path / f"{split}_documents.npy"
+        assert counts["documents_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert counts["sha256"] == hashlib.sha256((tmp_path / f"{split}.npy").read_bytes()).hexdigest()
     assert (card["splits"]["train"]["words"], card["splits"]["train"]["bytes"]) == (3, 5)
     # train counts 1, 2, 1, 0 plus a half each over 6; the first token of a split is given, not predicted
     assert card["splits"]["validation"]["unigram_perplexity"] == pytest.approx(6 / 2.5)
     assert card["splits"]["test"]["unigram_perplexity"] == pytest.approx(6 / 1.5)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(text=st.text(alphabet="ab1.' \t\n\u00a0é日", max_size=60), size=st.integers(1, 8))
+def test_pieces_are_encoded_as_the_whole(tokenizer, gpt1, text, size):
+    parts = pieces(text, size)
+    assert "".join(parts) == text
+    for each in (tokenizer, gpt1):
+        assert [i for part in parts for i in each.encode(part).ids] == each.encode(text).ids
+
+
+@pytest.fixture(scope="module")
+def gpt1():
+    """GPT-1's way with words, over a vocabulary of a few."""
+    entries = ["a", "b", "a</w>", "b</w>", "1</w>", ".</w>", "ab</w>", "<unk>"]
+    return build_tokenizer({token: i for i, token in enumerate(entries)}, [("a", "b</w>")])
+
+
+def test_long_documents_go_in_pieces_and_come_out_whole(addresses, tokenizer, monkeypatch):
+    """What the library holds while it encodes does not grow with the document."""
+    documents = addresses["validation"]
+    whole = [tokenizer.encode(d.text).ids for d in documents]
+    longest = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
+        def encode_batch(self, texts):
+            longest.append(sum(map(len, texts)))
+            return tokenizer.encode_batch(texts)
+
+    monkeypatch.setattr(module, "_BATCH", 20_000)
+    monkeypatch.setattr(module, "_PIECE", 5_000)
+    monkeypatch.setattr(module.pieces, "__defaults__", (5_000,))
+    boundary = tokenizer.token_to_id(BOUNDARY)
+    assert [ids.tolist() for ids in encode(Watched(), documents)] == [[*ids, boundary] for ids in whole]
+    assert max(longest) < 30_000 < max(len(d.text) for d in documents)
+
+
+def test_folds_of_the_addresses(addresses):
+    """Each fold validates once, years stay together, the test split stays out."""
+    folds = [deal(addresses, 5, fold) for fold in range(5)]
+    pool = {d.name for split in ("train", "validation") for d in addresses[split]}
+    validating = [{d.name for d in each["validation"]} for each in folds]
+    assert set().union(*validating) == pool
+    assert sum(map(len, validating)) == len(pool)
+    assert max(map(len, validating)) - min(map(len, validating)) <= 10
+    for each, names in zip(folds, validating, strict=True):
+        assert {d.name for d in each["train"]} == pool - names
+        assert each["test"] == addresses["test"]
+        years = {d.group for d in each["validation"]}
+        assert years.isdisjoint(d.group for d in each["train"])
+
+
+def test_folds_depend_on_names_alone_and_keep_copies_together():
+    names = [f"document {i}" for i in range(12)]
+    splits = {
+        "train": [Document(name, f"text {i}") for i, name in enumerate(names[:10])],
+        "validation": [Document(name, "a copy") for name in names[10:]],
+        "test": [Document("t", "t")],
+    }
+    validating = [[d.name for d in deal(splits, 3, fold)["validation"]] for fold in range(3)]
+    home = [set(names[10:]) <= set(each) for each in validating]
+    assert sum(home) == 1
+    other = splits | {"train": [Document(d.name, f"other {d.text}") for d in splits["train"]]}
+    assert [[d.name for d in deal(other, 3, fold)["validation"]] for fold in range(3)] == validating
+    with pytest.raises(StudyError, match=r"split\.folds: 12: the corpus has 11 documents"):
+        deal(splits, 12, 0)

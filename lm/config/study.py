@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from lm.config.architectures import ARCHITECTURES, all_sizes, some_settings
 from lm.config.optimizers import OPTIMIZERS, all_keys
@@ -321,18 +322,19 @@ def load_study(path: Path = PARAMS) -> Study:
 
 
 def _read(path: Path) -> object:
+    text = ""
     try:
+        text = path.read_text(encoding="utf-8")
         # the parser and the YAML version that DVC itself uses: 1e-3 is a number, a key given twice is an error
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise StudyError(f"{path}: not UTF-8 text") from None
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1
-        raise StudyError(f"{path}: line {line}: {one_line(error.problem)}; each key may stand once") from None
+    except DuplicateKeyError:
+        raise StudyError(f"{path}: {_stands_twice(text)}; each key may stand once") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
@@ -341,6 +343,29 @@ def _read(path: Path) -> object:
         raise StudyError(f"{path}: nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits, a date that there is not
         raise StudyError(f"{path}: not YAML: {one_line(error)}") from None
+
+
+def _stands_twice(text: str) -> str:
+    """The first key that its mapping has twice, with both values as they are written.
+
+    The parser's own message has the values of numbers and words only.
+    """
+    left = [YAML(pure=True).compose(text)]
+    while left:
+        node = left.pop()
+        if isinstance(node, SequenceNode):
+            left += node.value
+        if not isinstance(node, MappingNode):
+            continue
+        seen: dict[str, str] = {}
+        for key, value in node.value:
+            written = one_line(text[value.start_mark.index : value.end_mark.index].strip())
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                return f"line {line}: key '{one_line(key.value)}' stands twice: {seen[key.value]} and {written}"
+            seen[str(key.value)] = written
+            left.append(value)
+    return "a key stands twice"
 
 
 def _taken_over(experiments: object) -> object:

@@ -21,6 +21,7 @@ PADDING, UNKNOWN, WORD_END = "<pad>", "<unk>", "</w>"
 DIGEST = "b7136a457cafaada940bb4f8b525ddd4b533e93b2edba19387168c1000f2b300"
 """Of the release's vocabulary and merges, by :func:`content_digest`."""
 _LAYOUTS = {"OpenAI's": ("encoder_bpe_40000.json", "vocab_40000.bpe"), "the Hub's": ("vocab.json", "merges.txt")}
+VOCABULARY_FILES = tuple(name for names in _LAYOUTS.values() for name in names)
 _REPOSITORY, _REVISION = "openai-community/openai-gpt", "b3ab1942f7090e287d001cec22331dfc2764acf0"
 _SHA256 = {
     "vocab.json": "fdf49b19e7de236852091da09b84a7a3cd5e7b0e79916376cf45f6b8127b8078",
@@ -49,7 +50,7 @@ def load_gpt1(folder: Path | None) -> Tokenizer:
 
 def has_vocabulary(folder: Path) -> bool:
     """Whether any file of either layout lies in ``folder``."""
-    return any((folder / name).exists() for names in _LAYOUTS.values() for name in names)
+    return any((folder / name).exists() for name in VOCABULARY_FILES)
 
 
 def build_tokenizer(vocabulary: dict[str, int], merges: Merges) -> Tokenizer:
@@ -74,10 +75,12 @@ def read_files(vocabulary: Path, merges: Path) -> tuple[dict[str, int], Merges]:
     """Token to id, and the merges in their order; raises :class:`StudyError` for what is not such a file."""
     entries = _read_vocabulary(vocabulary)
     lines = _read_text(merges).rstrip("\n").split("\n")
-    pairs = [tuple(line.split(" ")) for line in lines[lines[0].startswith("#version") :]]
-    for number, pair in enumerate(pairs, start=1):
-        if len(pair) != 2 or not all(pair) or not {*pair, "".join(pair)} <= entries.keys():
+    pairs: Merges = []
+    for number, line in enumerate(lines[lines[0].startswith("#version") :], start=1):
+        first, _, second = line.partition(" ")
+        if not first or not second or not {first, second, first + second} <= entries.keys():
             raise StudyError(f"{merges}: merge {number} is not two entries that make a third; take the file anew")
+        pairs.append((first, second))
     return entries, pairs
 
 
@@ -89,16 +92,19 @@ def content_digest(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]
 
 def _find(folder: Path) -> tuple[Path, Path]:
     for names in _LAYOUTS.values():
-        paths = tuple(folder / name for name in names)
-        if all(path.is_file() for path in paths):
-            return paths
+        vocabulary, merges = (folder / name for name in names)
+        if vocabulary.is_file() and merges.is_file():
+            return vocabulary, merges
     wanted = ", or ".join(" and ".join(names) for names in _LAYOUTS.values())
     raise StudyError(f"{folder}: not a folder with {wanted}; see gpt1.tokenizer in params.yaml")
 
 
 def _download() -> tuple[Path, Path]:
     instead = "set gpt1.tokenizer in params.yaml to a folder with its vocab.json and merges.txt"
-    return tuple(fetch(_REPOSITORY, _REVISION, name, digest, instead=instead) for name, digest in _SHA256.items())
+    vocabulary, merges = (
+        fetch(_REPOSITORY, _REVISION, name, digest, instead=instead) for name, digest in _SHA256.items()
+    )
+    return vocabulary, merges
 
 
 def _read_text(path: Path) -> str:

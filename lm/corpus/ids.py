@@ -6,15 +6,18 @@ Such a corpus brings its own vocabulary, GPT-1's, and no text. What counts words
 from __future__ import annotations
 
 import hashlib
-import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from lm.corpus.documents import SPLITS
-from lm.errors import StudyError
+from lm.corpus.documents import SPLITS, begin_card, write_card
+from lm.corpus.tokenizer import save_tokenizer
+from lm.errors import reading, writing
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,23 @@ class IdCorpus:
     vocabulary: int
     tokenizer: Tokenizer | None = field(repr=False)
     splits: dict[str, IdLines] = field(repr=False)
+    layout: str = "NumPy archives of token ids"
+    files: int = 0
+    left_out: tuple[str, ...] = ()
 
 
-def write_ids(corpus: IdCorpus, folder: Path) -> None:
-    """Write ``{train,validation,test}.npz``, ``card.json`` of ``kind: ids`` and, where there is one, the tokenizer."""
+def write_ids(corpus: IdCorpus, folder: Path) -> dict[str, Any]:
+    """Write ``{train,validation,test}.npz``, ``card.json`` of ``kind: ids`` and, where there is one, the tokenizer.
+
+    Returns the card.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    card = {
-        "source": corpus.source,
-        "version": corpus.version,
-        "license": corpus.license,
-        "kind": "ids",
-        "vocabulary": corpus.vocabulary,
-        "splits": {},
-    }
+    card = begin_card(corpus.source, corpus.version, corpus.license, corpus.layout, corpus.files, corpus.left_out)
+    card |= {"kind": "ids", "vocabulary": corpus.vocabulary}
     for split in SPLITS:
         lines, path = corpus.splits[split], folder / f"{split}.npz"
-        np.savez(path, tokens=lines.tokens, sizes=lines.sizes)
+        with writing(path):
+            np.savez(path, tokens=lines.tokens, sizes=lines.sizes)
         card["splits"][split] = {
             "documents": len(lines.sizes),
             "tokens": len(lines.tokens),
@@ -59,11 +63,12 @@ def write_ids(corpus: IdCorpus, folder: Path) -> None:
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
     if corpus.tokenizer:
-        corpus.tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+        save_tokenizer(corpus.tokenizer, folder)
+    write_card(card, folder)
+    return card
 
 
-def is_ids(card: dict) -> bool:
+def is_ids(card: dict[str, Any]) -> bool:
     """Whether a corpus stage's card is of ids; a text corpus does not name its kind."""
     return card.get("kind") == "ids"
 
@@ -71,8 +76,6 @@ def is_ids(card: dict) -> bool:
 def read_ids(folder: Path, split: str) -> IdLines:
     """A split that :func:`write_ids` wrote."""
     path = folder / f"{split}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return IdLines(arrays["tokens"], arrays["sizes"])
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; run `dvc repro corpus`") from None
+    damage = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+    with reading(path, "run `dvc repro -f corpus`", damage), np.load(path, allow_pickle=False) as arrays:
+        return IdLines(arrays["tokens"], arrays["sizes"])

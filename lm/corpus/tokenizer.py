@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lm.errors import StudyError
+from lm.errors import StudyError, reading, writing
 
 BOUNDARY = "<|endoftext|>"
+FILE = "tokenizer.json"
 
 
 def train_byte_bpe(texts: Sequence[str], vocabulary: int) -> Tokenizer:
@@ -36,3 +38,18 @@ def train_byte_bpe(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     # text that spells the boundary must stay text
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write ``tokenizer.json``; an :class:`OSError` names it, which the library's own exception does not."""
+    path = folder / FILE
+    with writing(path):
+        path.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+
+
+def load_tokenizer(folder: Path, again: str) -> Tokenizer:
+    """Read ``tokenizer.json``; raises :class:`StudyError` when it is missing or damaged, ``again`` ending the line."""
+    path = folder / FILE
+    # the library raises plain Exception for what it cannot parse
+    with reading(path, again, (Exception,)):
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))

@@ -10,12 +10,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lm.errors import StudyError
+from lm.errors import StudyError, reading
 
 PADDING = -100
 """Target of a position that does not exist; it has no part in any loss."""
@@ -67,7 +68,7 @@ def fixed_sample(windows: int, size: int) -> np.ndarray:
     return np.sort(np.random.Generator(np.random.PCG64(0)).permutation(windows)[:size])
 
 
-def open_windows(folder: Path, split: str, context: int, card: dict) -> Windows:
+def open_windows(folder: Path, split: str, context: int, card: dict[str, Any]) -> Windows:
     """Map ``{split}.npy`` and hold it against the card.
 
     Raises :class:`StudyError` when the file is missing, is not an array of tokens, or does not fit its card: a
@@ -75,13 +76,10 @@ def open_windows(folder: Path, split: str, context: int, card: dict) -> Windows:
     """
     path = folder / f"{split}.npy"
     expected = card["splits"][split]
-    try:
+    with reading(path, "run `dvc repro -f tokenize`"):
         tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; run `dvc repro tokenize`") from None
-    except (ValueError, EOFError) as error:
-        raise StudyError(f"{path}: not an array of tokens ({error}); run `dvc repro -f tokenize`") from None
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != expected["sha256"]:
         raise StudyError(f"{path}: does not fit its card (sha256 {digest[:12]}…); run `dvc repro -f tokenize`")
     if len(tokens) <= context:
@@ -89,11 +87,11 @@ def open_windows(folder: Path, split: str, context: int, card: dict) -> Windows:
     return Windows(tokens, context)
 
 
-def read_card(folder: Path) -> dict:
+def read_card(folder: Path) -> dict[str, Any]:
+    """The tokens' card; raises :class:`StudyError` when it is missing or damaged."""
     path = folder / "card.json"
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; run `dvc repro tokenize`") from None
-    except json.JSONDecodeError as error:
-        raise StudyError(f"{path}: not JSON ({error}); run `dvc repro -f tokenize`") from None
+    with reading(path, "run `dvc repro -f tokenize`"):
+        card = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(card, dict) or not {"vocabulary", "splits"} <= card.keys():
+        raise StudyError(f"{path}: damaged (not a card of tokens); run `dvc repro -f tokenize`")
+    return card

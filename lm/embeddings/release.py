@@ -27,8 +27,8 @@ SHA256 = "25c82cdf1844d2d93e9120b3b628fc6c2b4fcc7801a1297f58465ba67d45deb3"
 MOST_POSITIONS = 512
 
 
-def find_release(given: str | None, corpus: str) -> Path:
-    """The file to read: the one that is ``given``, the one in the ``corpus`` folder, or the release, downloaded once.
+def find_release(given: str | None, corpus: Path) -> Path:
+    """The file to read: the one that is ``given``, the one in the corpus's folder, or the release, downloaded once.
 
     Raises :class:`StudyError` when the given one is no file or the download fails.
     """
@@ -39,7 +39,7 @@ def find_release(given: str | None, corpus: str) -> Path:
                 f"a course's {COURSE_FILE}, or null to download"
             )
         return Path(given)
-    beside_text = Path(corpus) / COURSE_FILE
+    beside_text = corpus / COURSE_FILE
     if beside_text.is_file():
         return beside_text
     return fetch(

@@ -12,13 +12,14 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
 from lm.config.run import ModelConfig
-from lm.errors import StudyError
+from lm.errors import StudyError, reading, writing
 
 TABLES = "table.safetensors"
 
@@ -45,14 +46,16 @@ def write_embeddings(folder: Path, tables: tuple[np.ndarray, np.ndarray] | None,
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        card: dict = {"kind": "learned"}
+        card: dict[str, Any] = {"kind": "learned"}
         if tables is not None:
             tokens, positions = tables
             content = save({"tokens": tokens, "positions": positions})
-            (partial / TABLES).write_bytes(content)
+            with writing(folder / TABLES):
+                (partial / TABLES).write_bytes(content)
             shapes = {"tokens": list(tokens.shape), "positions": list(positions.shape)}
             card = {"kind": "gpt1", **source, **shapes, "sha256": hashlib.sha256(content).hexdigest()}
-        (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+        with writing(folder / "card.json"):
+            (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     finally:
@@ -78,24 +81,17 @@ def open_embeddings(folder: Path, config: ModelConfig, vocabulary: int) -> Pretr
             raise StudyError(
                 f"{folder / 'card.json'}: {name} of shape {card.get(name)}, but the run wants {shape}; {again}"
             )
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; {again}") from None
+    with reading(path, again), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != card.get("sha256"):
         raise StudyError(f"{path}: does not fit its card (sha256 {digest[:12]}…); {again}")
     return PretrainedEmbeddings(path, digest)
 
 
-def _read_card(folder: Path) -> dict:
+def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
-    try:
+    with reading(path, "run `dvc repro -f embeddings`"):
         card = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; run `dvc repro embeddings`") from None
-    except ValueError as error:
-        raise StudyError(f"{path}: not JSON ({error}); run `dvc repro -f embeddings`") from None
     if not isinstance(card, dict):
         raise StudyError(f"{path}: not a card; run `dvc repro -f embeddings`")
     return card

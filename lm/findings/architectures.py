@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from itertools import combinations
 
+from lm.findings.judge import Judge, Pair
 from lm.findings.optimizers import original_only
 from lm.findings.stopping import Stopping
-from lm.findings.verdicts import Comparison, Judge, Learned, Order, Pair, Verdict
+from lm.findings.verdicts import Comparison, Learned, Order, Verdict
 from lm.results.summary import ExperimentSummary, Summaries
 
 

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import Judge, Noise, Order, Verdict
+from lm.findings.judge import Judge
+from lm.findings.times import Noise
+from lm.findings.verdicts import Order, Verdict
 from lm.results.summary import ExperimentSummary, lowest
 
 
@@ -58,7 +60,8 @@ class WallClock:
     ``fastest``: the shortest training time of any completed experiment, learned or not; ``alike``: those that can't be
     told from it. ``best``: lowest loss among those that learned and are timed. ``front``: fastest first, the learned
     experiments that no other beats: another beats one if it is no worse in both figures and clearly better in one, so
-    the best and the fastest learned one are always on it. ``unlike_hardware``, ``disturbed``: left out.
+    the best and the fastest learned one are always on it. ``compared``: all whose time and loss both count, learned or
+    not; ``unlike_hardware``, ``disturbed``: left out.
     """
 
     choice: Choice
@@ -69,6 +72,7 @@ class WallClock:
     pick: Pick | None
     noise: Noise
     reaches: tuple[Reach, ...]
+    compared: tuple[ExperimentSummary, ...]
     unlike_hardware: tuple[ExperimentSummary, ...]
     disturbed: tuple[ExperimentSummary, ...]
 
@@ -83,9 +87,13 @@ def wall_clock(judge: Judge) -> WallClock:
     completed = [e for e in experiments if e.train_seconds.mean is not None]
     unlike = tuple(e for e in completed if e.hardware_mark)
     disturbed = tuple(e for e in completed if e.disturbed and not e.hardware_mark)
-    timed = [e for e in completed if not e.disturbed and not e.hardware_mark and e.train_seconds.mean]
+    timed = [
+        e
+        for e in completed
+        if not e.disturbed and not e.hardware_mark and e.train_seconds.mean and e.validation_loss.mean is not None
+    ]
     fastest = min(timed, key=_seconds, default=None)
-    learned = [e for e in timed if e.learned and e.validation_loss.mean is not None]
+    learned = [e for e in timed if e.learned]
     best = lowest(learned)
     pick = None if best is None else _pick(best, learned, judge)
     choice = Choice.NOTHING
@@ -102,6 +110,7 @@ def wall_clock(judge: Judge) -> WallClock:
         pick=pick,
         noise=judge.noise,
         reaches=() if best is None else _reaches(best, timed, judge),
+        compared=tuple(timed),
         unlike_hardware=unlike,
         disturbed=disturbed,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lm.findings.judge import Judge, Pair
 from lm.findings.optimizers import original_only
-from lm.findings.verdicts import Comparison, Judge, Order, Pair
+from lm.findings.verdicts import Comparison, Order
 from lm.results.states import State
 from lm.results.statistics import estimate
 from lm.results.summary import ExperimentSummary, Summaries

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import TRIFLE, Judge
+from lm.findings.judge import TRIFLE, Judge
 from lm.results.spread import Spread as Measured
 from lm.results.states import Kind
 from lm.results.statistics import t_quantile

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import Comparison, Judge, Learned, Order, Pair, Verdict
+from lm.findings.judge import Judge, Pair
+from lm.findings.verdicts import Comparison, Learned, Order, Verdict
 from lm.results.summary import ExperimentSummary, Summaries, lowest
 
 

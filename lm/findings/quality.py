@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.findings.verdicts import Judge, Order, Verdict
+from lm.findings.judge import Judge
+from lm.findings.verdicts import Order, Verdict
 from lm.results.summary import ExperimentSummary, lowest
 
 

@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from lm.config.architectures import ARCHITECTURES
+from lm.findings.judge import Judge, Pair
 from lm.findings.optimizers import PLAIN
-from lm.findings.verdicts import Comparison, Ground, Judge, Order, Pair, Verdict
+from lm.findings.verdicts import Comparison, Ground, Order, Verdict
 from lm.results.states import State
 from lm.results.summary import ExperimentSummary, Settings, Summaries
 
@@ -192,7 +193,7 @@ def _lines(experiment: ExperimentSummary) -> Iterator[Line]:
             yield Why.GRADIENTS_TOO_LARGE, "clip", {"clip": CLIP}
     elif not state.learned:
         yield from _stuck(experiment)
-    elif state is State.SHORT:
+    elif state is State.SHORT and not course.wide_gap:
         yield Why.ONE_EPOCH, "longer", longer
     elif state is State.UNDERTRAINED and not course.wide_gap:
         if experiment.optimizer in PLAIN:
@@ -270,17 +271,24 @@ def _advice(
         why=why,
         experiments=tuple(experiments),
         settings=tuple(settings),
-        command=shlex.join(["dvc", "exp", "run", *words]),
+        command=" ".join(["dvc", "exp", "run", *map(_quoted, words)]),
         everyone=everyone,
     )
 
 
+def _quoted(word: str) -> str:
+    """For a shell; in double quotes where single ones stand in the word and nothing in it means anything to a shell."""
+    if "'" in word and not set(word) & set('$`"\\!'):
+        return f'"{word}"'
+    return shlex.quote(word)
+
+
 def _line(experiment: str, changes: dict[str, Any]) -> str:
     """An experiment's line as Hydra's parser, which ``-S`` goes through, reads it; the id in quotes stays text."""
-    shown = ",".join(
-        f"{key}:{value:g}" if isinstance(value, float) else f"{key}:{value}" for key, value in changes.items()
+    shown = ", ".join(
+        f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}" for key, value in changes.items()
     )
-    return f'{{of:"{experiment}",{shown}}}'
+    return f"{{of: '{experiment}', {shown}}}"
 
 
 def _rounded(value: float) -> float:

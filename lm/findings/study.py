@@ -8,6 +8,7 @@ from typing import Any
 from lm.findings.architectures import Architectures, architecture_pairs, architectures
 from lm.findings.cost import WallClock, wall_clock
 from lm.findings.depth import Depth, depth, depth_pairs
+from lm.findings.judge import Judge
 from lm.findings.learning import Learning, learning
 from lm.findings.limits import Certainty, Limit, certainty, limits
 from lm.findings.memory import Memory, memory
@@ -16,7 +17,6 @@ from lm.findings.quality import Quality, quality
 from lm.findings.remedies import Advice, Treated, advice, treated, treated_pairs
 from lm.findings.replication import Replication, replication
 from lm.findings.stopping import Stopping, stopping
-from lm.findings.verdicts import Judge
 from lm.results.reference import Reference
 from lm.results.summary import Summaries
 

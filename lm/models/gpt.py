@@ -126,7 +126,7 @@ def operations(config: ModelConfig) -> Operations:
 
 
 def activation_bytes(config: ModelConfig, step: Step) -> int:
-    """What PyTorch's operations save, counted in its own graph (``tests/test_memory_model.py``), and the features.
+    """What PyTorch's operations save, counted in its own graph (``tests/test_predict.py``), and the features.
 
     A block saves the inputs of its products (x, q, k, v, the mix, the second half's x) and the inner layer before and
     after its GELU in the products' type, and in fp32 what its two norms take in. Where attention's weights are formed

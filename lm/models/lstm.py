@@ -62,7 +62,7 @@ def operations(config: ModelConfig) -> Operations:
 
 
 def activation_bytes(config: ModelConfig, step: Step) -> int:
-    """What PyTorch's operations save, counted in its own graph (``tests/test_memory_model.py``).
+    """What PyTorch's operations save, counted in its own graph (``tests/test_predict.py``).
 
     A layer saves its output and a workspace: oneDNN's on a CPU takes 24 bytes a unit and nine numbers in the products'
     type, which was found by trial; cuDNN's in fp32 is taken to hold four gates, cell and hidden state. Beside them are

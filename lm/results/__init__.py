@@ -1,1 +1,1 @@
-"""From the files of the runs to tables, findings, figures and documents."""
+"""The files of the runs, joined into tables and taken together by experiment."""

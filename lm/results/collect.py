@@ -60,9 +60,7 @@ def collect(study: Study, runs: Path, card: dict[str, Any]) -> tuple[pa.Table, p
             pa.Table.from_pandas(pd.concat(epochs)[EPOCHS.names], schema=EPOCHS, preserve_index=False),
         )
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:
-        raise StudyError(
-            f"{runs}: a run's files hold what they should not: {error}; `dvc repro -f` trains it"
-        ) from None
+        raise StudyError(f"{runs}: a run's files don't fit the schema: {error}; `dvc repro -f` trains it") from None
 
 
 _TIMING = [

@@ -41,9 +41,7 @@ RUNS = pa.schema(
         _field("context", _INT, "tokens", "tokens a window"),
         _field("width", _INT, "", "size of an embedding"),
         _field("sizes", _TEXT, "", "the architecture's own sizes, a JSON object"),
-        _field(
-            "norm", _TEXT, "", "place of the layer norm, post or pre; null: the architecture has none"
-        ),
+        _field("norm", _TEXT, "", "place of the layer norm, post or pre; null: the architecture has none"),
         _field("dropout", _REAL, "", "share of activations that training drops"),
         _field("warmup", _REAL, "", "share of all steps over which the learning rate rises"),
         _field("schedule", _TEXT, "", "course of the learning rate after the warm-up"),
@@ -100,9 +98,7 @@ RUNS = pa.schema(
         _field("process_cpu_seconds", _REAL, "s", "this process's processor time during the training epochs"),
         _field("other_cpu_seconds", _REAL, "s", "other processes' processor time meanwhile; null where unknown"),
         _field("side_by_side", _INT, "runs", "runs trained at once on this machine"),
-        _field(
-            "operations_per_epoch", _REAL, "", "floating-point operations of a training epoch, counted"
-        ),
+        _field("operations_per_epoch", _REAL, "", "floating-point operations of a training epoch, counted"),
         _field("memory_peak_mb", _REAL, "MiB", "peak of memory_measure over the whole run"),
         _field("memory_mean_mb", _REAL, "MiB", "mean of memory_measure between training steps"),
         _field("memory_baseline_mb", _REAL, "MiB", "memory_measure before the model was built"),

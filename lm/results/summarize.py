@@ -92,6 +92,7 @@ def _experiment(rows: list[Row], epochs: dict[tuple[str, int], list[Row]], marks
         embedding_parameters=_whole(first["embedding_parameters"]),
         attention_parameters=_whole(first["attention_parameters"]),
         operations_per_epoch=finite(first["operations_per_epoch"]),
+        side_by_side=Counter(map(_side_by_side, rows)).most_common(1)[0][0],
         hardware=hardware,
         hardware_mark=marks[hardware],
     )

@@ -174,6 +174,8 @@ class ExperimentSummary:
     embedding_parameters: int | None
     attention_parameters: int | None
     operations_per_epoch: float | None
+    side_by_side: int
+    """Runs trained at once on its machine, of most of its runs; 1: none beside it."""
     hardware: str
     """Hardware, threads and runs at once of its runs, in words."""
     hardware_mark: int

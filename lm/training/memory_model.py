@@ -28,10 +28,11 @@ def predict_memory(
     ``model`` may be one of shapes alone (the meta device). ``device`` is cpu or cuda, ``precision`` a resolved one.
 
     At the original study's sizes on a CPU it came to 85 to 109 % of the peak that was measured above the level before
-    the model was built (1 and 2 layers of both architectures, bf16 and fp32, learned and frozen tables, dropout). It does not
-    know what an allocator keeps between two uses, which is most of the rest there. It cannot predict small scales:
-    below some 100 MiB in all, libraries' buffers, padding and holes in the heap outweigh what shapes say, and of two
-    runs that differ little either may be measured as the larger. Nor does it know what a compiled step or cuDNN keeps.
+    the model was built (1 and 2 layers of both architectures, bf16 and fp32, learned and frozen tables, dropout). It
+    does not know what an allocator keeps between two uses, which is most of the rest there. It cannot predict small
+    scales: below some 100 MiB in all, libraries' buffers, padding and holes in the heap outweigh what shapes say, and
+    of two runs that differ little either may be measured as the larger. Nor does it know what a compiled step or cuDNN
+    keeps.
     """
     half = 2 if precision in ("bf16", "fp16") else 4
     width, tokens = config.model.width, config.training.batch * config.model.context

@@ -77,7 +77,7 @@ def build_schedule(training: TrainingConfig, total_steps: int) -> Schedule:
 
     Raises :class:`StudyError` where the run is so short that its warm-up would not have a single step.
     """
-    warmup_steps = math.floor(training.warmup * total_steps)
+    warmup_steps = math.floor(round(training.warmup * total_steps, 6))  # 0.29 of 100 is 28.999999999999996
     if training.warmup > 0 and warmup_steps == 0:
         raise StudyError(
             f"params.yaml: warmup: {training.warmup:g} of {total_steps} steps is less than one step; "

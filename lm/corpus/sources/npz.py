@@ -8,24 +8,28 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 from lm.config.study import GPT1_VOCABULARY
+from lm.corpus.catalogue import Listing
 from lm.corpus.documents import SPLITS
-from lm.corpus.gpt1 import has_vocabulary, load_gpt1
+from lm.corpus.gpt1 import VOCABULARY_FILES, has_vocabulary, load_gpt1
 from lm.corpus.ids import IdCorpus, IdLines
 from lm.errors import StudyError
 
 _PATTERN = "wiki.*.npz"
+_BESIDE = ("embeddings.npz", *VOCABULARY_FILES)
+"""What other stages take from the same folder."""
 
 
-def holds_npz(path: Path) -> bool:
-    return path.is_dir() and any(path.glob(_PATTERN))
+def holds_npz(listing: Listing) -> bool:
+    return any(fnmatchcase(name, _PATTERN) for name in listing.files)
 
 
-def load_npz(folder: Path) -> IdCorpus:
+def load_npz(folder: Path, listing: Listing) -> IdCorpus:
     """``wiki.{train,validation,test}.npz``: ``tokens``, flat ids from 1 on, and ``sizes``, tokens a line.
 
     GPT-1's vocabulary files may lie beside them. Raises :class:`StudyError` when a split is missing, is not such an
@@ -36,8 +40,17 @@ def load_npz(folder: Path) -> IdCorpus:
     for lines in splits.values():
         content.update(lines.tokens.astype("<u2").tobytes() + lines.sizes.astype("<i8").tobytes())
     tokenizer = load_gpt1(folder) if has_vocabulary(folder) else None
-    version = f"sha256:{content.hexdigest()[:16]}"
-    return IdCorpus(str(folder), version, "unknown", GPT1_VOCABULARY, tokenizer, splits)
+    read = {f"wiki.{split}.npz" for split in SPLITS}
+    return IdCorpus(
+        folder.name,
+        f"sha256:{content.hexdigest()[:16]}",
+        "unknown",
+        GPT1_VOCABULARY,
+        tokenizer,
+        splits,
+        files=len(read),
+        left_out=(*listing.left_out, *(name for name in listing.files if name not in {*read, *_BESIDE})),
+    )
 
 
 def _read(path: Path) -> IdLines:

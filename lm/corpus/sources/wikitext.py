@@ -1,4 +1,4 @@
-"""WikiText-2, and text that is laid out as WikiText is: three files, a line a paragraph, articles under headings.
+"""Text that is laid out as WikiText is: three files, a line a paragraph, articles under headings.
 
 The splits are the files' own, so figures compare with published ones. Documents are the articles, so that a scale's
 ``train_share`` can take some of them; joined again they are the split, line for line. The text stays as it is, with the
@@ -22,52 +22,10 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
+from lm.corpus.catalogue import Listing
+from lm.corpus.checks import check_size, check_words, decode, read_bytes
 from lm.corpus.documents import SPLITS, Corpus, Document
-from lm.download import fetch
 from lm.errors import StudyError
-
-REPOSITORY = "Salesforce/wikitext"
-REVISION = "b08601e04326c79dfdd32d625aee71d232d685c3"
-VARIANT = "wikitext-2-raw-v1"
-LICENSE = "CC BY-SA 3.0 and GFDL"
-
-
-@dataclass(frozen=True)
-class _Official:
-    """A split's file in the repository and the lines of its text, blank ones included.
-
-    The SHA-256 are the files' git-LFS names at the pinned revision, as several public projects that pin the same one
-    record them. They agree on the sizes, 6,357,543, 657,209 and 732,610 bytes, which add up to the download size
-    7,747,362 in that dataset's own metadata.
-    """
-
-    file: str
-    sha256: str
-    lines: int
-
-
-OFFICIAL = {
-    "train": _Official(
-        f"{VARIANT}/train-00000-of-00001.parquet",
-        "e83889baabc497075506f91975be5fac0d45c5290b6b20582c8cd1e853d0c9f7",
-        36_718,
-    ),
-    "validation": _Official(
-        f"{VARIANT}/validation-00000-of-00001.parquet",
-        "204929b7ff9d6184953f867dedb860e40aa69c078fc1e54b3baaa8fb28511c4c",
-        3_760,
-    ),
-    "test": _Official(
-        f"{VARIANT}/test-00000-of-00001.parquet",
-        "5f1bea067869d04849c0f975a2b29c4ff47d867f484f5010ea5e861eab246d91",
-        4_358,
-    ),
-}
-
-_INSTEAD = (
-    f"put {', '.join(PurePosixPath(each.file).name for each in OFFICIAL.values())} "
-    f"of huggingface.co/datasets/{REPOSITORY}, {VARIANT}/, into a folder and set -S corpus=path/to/that/folder"
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +34,6 @@ class _Layout:
 
     described: str
     patterns: dict[str, str]
-    license: str = "unknown"
     alone: str | None = None
 
 
@@ -89,7 +46,6 @@ _LAYOUTS = (
                 "validation": rf"wiki\.valid\.{suffix}",
                 "test": rf"wiki\.test\.{suffix}",
             },
-            LICENSE,
         )
         for suffix in ("tokens", "raw")
     ),
@@ -105,53 +61,63 @@ DESCRIBED = ", ".join(layout.described for layout in _LAYOUTS)
 _Files = dict[str, Callable[[], bytes]]
 
 
-def load_wikitext() -> Corpus:
-    """WikiText-2's raw variant, downloaded on first use.
-
-    Raises :class:`StudyError` when it cannot be downloaded, a checksum is off or a split has not its official lines.
-    """
-    splits = {}
-    for split, official in OFFICIAL.items():
-        path = fetch(REPOSITORY, REVISION, official.file, official.sha256, dataset=True, instead=_INSTEAD)
-        lines = split_lines(_parquet(path.read_bytes(), str(path)))
-        if len(lines) != official.lines:
-            raise StudyError(f"{path}: {len(lines)} lines, not the {official.lines} of WikiText-2's {split} split")
-        splits[split] = articles(lines)
-    return Corpus("wikitext-2", f"{VARIANT} at {REVISION}", LICENSE, splits)
+def holds_wikitext(listing: Listing) -> bool:
+    """Whether a folder, or a folder below it, is laid out as WikiText."""
+    return bool(_recognised(listing.files))
 
 
-def holds_wikitext(path: Path) -> bool:
-    """Whether a folder, or a folder below it, is laid out as WikiText; a ``.zip`` archive has no other use here."""
-    if path.suffix == ".zip" and path.is_file():
-        return True
-    return path.is_dir() and bool(_recognised(_in_folder(path)))
-
-
-def load_wikitext_files(path: Path) -> Corpus:
-    """The three splits of a folder or ``.zip`` archive in one of WikiText's layouts, wherever in it they lie.
+def load_wikitext(folder: Path, listing: Listing) -> Corpus:
+    """The three splits of a folder in one of WikiText's layouts, wherever in it they lie.
 
     Raises :class:`StudyError` when a split is missing, when there are several layouts to choose from, and for what is
     empty, damaged or not UTF-8.
     """
-    files = _in_folder(path) if path.is_dir() else _in_archive(path)
+    files: _Files = {name: partial(read_bytes, path) for name, path in listing.files.items()}
+    return _load(folder, str(folder), files, listing.left_out)
+
+
+def holds_archive(listing: Listing) -> bool:
+    return any(name.endswith(".zip") for name in listing.files)
+
+
+def load_archive(folder: Path, listing: Listing) -> Corpus:
+    """The same of a ``.zip`` archive in the folder; raises :class:`StudyError` where there are two."""
+    archives = [name for name in listing.files if name.endswith(".zip")]
+    if len(archives) > 1:
+        raise StudyError(f"corpus {folder}: holds more than one archive: {', '.join(archives)}; leave one")
+    beside = [name for name in listing.files if name not in archives]
+    path = listing.files[archives[0]]
+    return _load(folder, str(path), _in_archive(path), [*listing.left_out, *beside])
+
+
+def _load(folder: Path, place: str, files: _Files, left_out: list[str]) -> Corpus:
     recognised = _recognised(files)
     if not recognised:
-        raise StudyError(f"corpus {path}: holds none of {DESCRIBED}")
+        raise StudyError(f"corpus {place}: holds none of {DESCRIBED}")
     if len(recognised) > 1:
-        found = ", ".join(str(PurePosixPath(folder, layout.described)) for folder, layout in recognised)
-        raise StudyError(f"corpus {path}: holds more than one text: {found}; leave one")
-    folder, layout = recognised[0]
-    splits, content = {}, hashlib.sha256()
+        found = ", ".join(str(PurePosixPath(below, layout.described)) for below, layout in recognised)
+        raise StudyError(f"corpus {place}: holds more than one text: {found}; leave one")
+    below, layout = recognised[0]
+    splits, read, content = {}, set(), hashlib.sha256()
     for split, pattern in layout.patterns.items():
-        names = _matching(files, folder, pattern)
+        names = _matching(files, below, pattern)
         if not names:
-            raise StudyError(f"corpus {path}: no {split} split; {layout.described} are needed, all in one folder")
-        text = "".join(_text(files[name](), f"{path}/{name}") for name in names)
+            raise StudyError(f"corpus {place}: no {split} split; {layout.described} are needed, all in one folder")
+        text = "".join(_text(files[name](), f"{place}/{name}") for name in names)
         if not text.strip():
-            raise StudyError(f"{path}/{names[0]}: empty; the {split} split needs text")
+            raise StudyError(f"{place}/{names[0]}: empty; the {split} split needs text")
         content.update(f"{split}\0{text}\0".encode())
         splits[split] = articles(split_lines(text))
-    return Corpus(str(path), f"sha256:{content.hexdigest()[:16]}", layout.license, splits)
+        read |= set(names)
+    return Corpus(
+        folder.name,
+        f"sha256:{content.hexdigest()[:16]}",
+        "unknown",
+        splits,
+        layout=f"{layout.described}, split as they are, an article a document",
+        files=len(read),
+        left_out=(*left_out, *(name for name in files if name not in read)),
+    )
 
 
 def split_lines(text: str) -> list[str]:
@@ -204,10 +170,6 @@ def _matching(names: Iterable[str], folder: str, pattern: str) -> list[str]:
     return sorted(str(path) for path in paths if str(path.parent) == folder and re.fullmatch(pattern, path.name))
 
 
-def _in_folder(path: Path) -> _Files:
-    return {each.relative_to(path).as_posix(): each.read_bytes for each in path.rglob("*") if each.is_file()}
-
-
 def _in_archive(path: Path) -> _Files:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -219,6 +181,7 @@ def _in_archive(path: Path) -> _Files:
 def _member(path: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
+            check_size(archive.getinfo(name).file_size, f"{path}/{name}")
             return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise StudyError(f"{path}/{name}: cannot be unpacked ({error}); get the archive again") from None
@@ -226,14 +189,13 @@ def _member(path: Path, name: str) -> bytes:
 
 def _text(content: bytes, name: str) -> str:
     if name.endswith(".parquet"):
-        return _parquet(content, name)
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{name}: not UTF-8 at byte {error.start}; convert it") from None
+        text = parquet_text(content, name)
+        check_words(text, name)
+        return text
+    return decode(content, name)
 
 
-def _parquet(content: bytes, name: str) -> str:
+def parquet_text(content: bytes, name: str) -> str:
     """The column ``text``, a line a row.
 
     Rows of blank lines come empty; in the text files such a line is one space. With it put back the bytes are those of

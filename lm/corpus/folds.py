@@ -1,0 +1,37 @@
+"""Cross-validation: the documents that a corpus trains and validates on, dealt anew, so that each validates once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from lm.corpus.documents import Document
+from lm.errors import StudyError
+
+
+def deal(splits: Mapping[str, Sequence[Document]], folds: int, fold: int) -> dict[str, list[Document]]:
+    """The splits of one fold: fold ``fold`` of train and validation together validates, the others train.
+
+    Documents keep their order, the training split's before the validation split's; the test split is as it was.
+    Documents of one group, of one name or with the same text lie in one fold. Groups are ranked by the SHA-256 of their
+    name and dealt in turn, so that folds have as many groups as one another, give or take one, and depend on nothing
+    but names.
+
+    Raises :class:`StudyError` when there are fewer groups than folds.
+    """
+    documents = [*splits["train"], *splits["validation"]]
+    first_with: dict[str, str] = {}
+    groups = [first_with.setdefault(each.text.strip(), each.group or each.name) for each in documents]
+    ranked = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
+    if len(ranked) < folds:
+        raise StudyError(
+            f"params.yaml: split.folds: {folds}: the corpus has {len(ranked)} documents (or groups of them) to train "
+            f"and validate on; folds may be at most that"
+        )
+    validating = set(ranked[fold::folds])
+    chosen = [group in validating for group in groups]
+    return {
+        "train": [each for each, validates in zip(documents, chosen, strict=True) if not validates],
+        "validation": [each for each, validates in zip(documents, chosen, strict=True) if validates],
+        "test": list(splits["test"]),
+    }

@@ -1,0 +1,1 @@
+"""What runs would take, before anything is trained. Apart from lm/training, whose every edit trains anew."""

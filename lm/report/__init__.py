@@ -1,0 +1,1 @@
+"""From summaries and findings to documents: tables, figures, writers. Nothing is concluded here."""
