@@ -150,6 +150,25 @@ def test_draws_come_in_their_probabilities():
         torch.testing.assert_close(found, expected, rtol=0, atol=0.03)
 
 
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, {0, 1, 2, 3}),
+        ({"top_k": 2}, {1, 3}),
+        ({"top_k": 9}, {0, 1, 2, 3}),
+        ({"top_p": 0.35}, {1}),
+        ({"top_p": 0.6}, {1, 3}),
+        ({"top_p": 0.75}, {1, 2, 3}),
+        ({"top_k": 2, "top_p": 0.5}, {1}),
+        ({"temperature": 0.01}, {1}),
+    ],
+)
+def test_top_k_and_top_p_keep_the_likeliest(settings, kept):
+    logits = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log().expand(300, 4)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(300)]
+    assert set(draw(logits, Drawing(**{"top_k": None} | settings), generators)) == kept
+
+
 @pytest.mark.parametrize("top_k", [1, 5, None])
 def test_the_likeliest_is_always_taken_where_nothing_else_is_kept(top_k):
     drawing = Drawing(top_k=top_k) if top_k == 1 else Drawing(top_k=top_k, temperature=1e-12)
