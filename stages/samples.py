@@ -16,8 +16,8 @@ from lm.corpus.tokenizer import BOUNDARY
 from lm.embeddings.tables import open_embeddings
 from lm.errors import reported
 from lm.models.build import restore_model
-from lm.models.generate import generate
 from lm.report.samples import Passage, Samples
+from lm.trained.generation import Drawing, write
 
 TOP = 50
 
@@ -38,7 +38,7 @@ def write_passage(row: pd.Series, tokenizer: Tokenizer, arguments: argparse.Name
     weights = arguments.runs / f"{row.experiment}-{row.seed}" / "model.safetensors"
     model = restore_model(weights, config, int(row.vocabulary), pretrained)
     start = start_token(tokenizer, arguments.tokens)
-    written = generate(model, [start], arguments.count, seed=arguments.seed, top_k=TOP)
+    written = write(model.eval(), [start], arguments.count, seed=arguments.seed, drawing=Drawing(top_k=TOP))
     # GPT-1's one special token, <unk>, stands for a character and is shown
     text = tokenizer.decode(written, skip_special_tokens=tokenizer.token_to_id(BOUNDARY) is not None)
     return Passage(

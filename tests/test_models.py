@@ -11,7 +11,6 @@ from lm.config.run import ModelConfig
 from lm.models.attention import CausalSelfAttention, _attend
 from lm.models.build import build_model, count_parameters, entry
 from lm.models.embeddings import learned_embedding
-from lm.models.generate import _draw, generate
 from lm.models.gpt import GPT, Block
 from lm.models.language_model import LanguageModel
 from lm.models.lstm import LSTM
@@ -371,51 +370,6 @@ class TestDecoding:
         tokens = torch.randint(20, (1, 30), generator=torch.Generator().manual_seed(9))
         features, _ = model.decode(tokens)
         torch.testing.assert_close(features, model(tokens[:, -8:])[:, -1], **TOLERANCE)
-
-
-class TestGenerate:
-    @pytest.mark.parametrize("architecture", ["lstm", "gpt"])
-    def test_the_likeliest_tokens_are_those_of_the_uncached_model(self, architecture):
-        model = small(architecture, context=32)
-        grow(model)
-        written = generate(model, [3, 1], 20, seed=0, temperature=0)
-        tokens = [3, 1]
-        with torch.inference_mode():
-            for _ in range(20):
-                logits = model.eval()(torch.tensor([tokens]))[0, -1] @ model.embedding.weight.T
-                tokens.append(int(logits.argmax()))
-        assert written == tokens[2:]
-
-    def test_it_follows_its_seed_and_nothing_else(self):
-        model = small("gpt")
-        torch.manual_seed(1)
-        first = generate(model, [3], 40, seed=5)
-        torch.manual_seed(2)
-        assert generate(model, [3], 40, seed=5) == first != generate(model, [3], 40, seed=6)
-
-    def test_top_k_and_top_p(self):
-        logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
-
-        def drawn(**settings: object) -> set[int]:
-            generator = torch.Generator().manual_seed(0)
-            keywords = {"temperature": 1.0, "top_k": None, "top_p": 1.0} | settings
-            return {_draw(logits, generator, **keywords) for _ in range(300)}
-
-        assert drawn() == {0, 1, 2, 3}
-        assert drawn(top_k=2) == {1, 3}
-        assert drawn(top_k=9) == {0, 1, 2, 3}
-        assert drawn(top_p=0.35) == {1}
-        assert drawn(top_p=0.6) == {1, 3}
-        assert drawn(top_p=0.75) == {1, 2, 3}
-        assert drawn(top_k=2, top_p=0.5) == {1}
-        assert drawn(temperature=0.0) == drawn(temperature=0.01) == {1}
-
-    @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}])
-    def test_settings_out_of_range(self, wrong):
-        with pytest.raises(ValueError, match="allowed"):
-            generate(small("gpt"), [3], 1, seed=0, **wrong)
-        with pytest.raises(ValueError, match="prompt"):
-            generate(small("gpt"), [], 1, seed=0)
 
 
 def test_every_entry_has_what_it_must():

@@ -25,6 +25,7 @@ ROOMS = {
     "results": {"errors", "config"},
     "findings": {"errors", "config", "results"},
     "report": {"errors", "config", "results", "findings"},
+    "trained": {"errors", "config", "corpus", "embeddings", "models", "training", "results"},
     "launch": {"errors", "config", "models"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""
