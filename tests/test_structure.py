@@ -26,7 +26,7 @@ ROOMS = {
     "findings": {"errors", "config", "results"},
     "report": {"errors", "config", "results", "findings"},
     "trained": {"errors", "config", "corpus", "embeddings", "models", "training", "results"},
-    "launch": {"errors", "config", "models"},
+    "launch": {"errors", "config", "corpus", "prediction"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""
 
