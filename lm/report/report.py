@@ -17,8 +17,9 @@ from lm.findings.cost import GOOD_ENOUGH
 from lm.findings.limits import Topic
 from lm.findings.study import Findings
 from lm.report import tables
+from lm.report.chart import Figure
 from lm.report.document import WRITERS, render, words
-from lm.report.figures import Figure, curve_key, draw_all
+from lm.report.figures import curve_key, draw_all
 from lm.report.markdown import Markdown
 from lm.report.samples import Samples
 from lm.results.states import CLEARLY, WIDE_GAP
