@@ -307,6 +307,7 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
         panels=(panel,),
         domain=_shown(values, ceiling),
         logarithmic=True,
+        special=labels["best epoch"],
         subject=labels["experiment"],
         table=labels["values"],
     )

@@ -25,7 +25,7 @@
   theme.querySelector("select").addEventListener("change", (event) => {
     document.documentElement.dataset.theme = event.target.value;
   });
-  if (matchMedia("(max-width: 40rem)").matches) document.querySelector("nav details").open = false;
+  if (matchMedia("(max-width: 74rem)").matches) document.querySelector("nav details").open = false;
 
   // ----------------------------------------------------------------- tables
 
@@ -125,6 +125,9 @@
 
     seen(series) { return [null, `${this.index}/${series}`].includes(this.figure.isolated); }
 
+    // Panels beside each other share the first one's title of the vertical axis
+    headsRow() { return this.root.offsetLeft === this.figure.plots[0].root.offsetLeft; }
+
     // ------------------------------------------------------------ legend
 
     entries() {
@@ -135,7 +138,7 @@
       });
       const rest = [];
       for (const [label] of this.panel.levels) rest.push(["line", label]);
-      if (this.panel.series.some((series) => series.special)) rest.push(["ring", this.figure.chart.special]);
+      if (this.panel.best || this.panel.series.some((series) => series.special)) rest.push(["ring", this.figure.chart.special]);
       return [...this.buttons.map((button) => make("li", {}, button)),
         ...rest.map(([kind, label]) => make("li", {}, make("span", {}, mark(kind), label)))];
     }
@@ -154,7 +157,7 @@
       const width = this.box.clientWidth;
       if (!width) return;
       if (this.view) this.view.finalize();
-      const spec = this.bars ? this.drawnBars(width) : this.drawnValues(width);
+      const spec = this.bars ? this.drawnBars(width) : this.drawnValues();
       this.view = new vega.View(vega.parse({
         $schema: "https://vega.github.io/schema/vega/v6.json", width, height: this.height(), padding: 4,
         autosize: { type: "fit-x", contains: "padding" }, config: { aria: false, axis: { labelFont: "inherit", titleFont: "inherit" } },
@@ -174,7 +177,7 @@
       return { x: chart.kind === "points" && !stretched ? [Math.max(0, x[0]), x[1]] : x, y };
     }
 
-    drawnValues(width) {
+    drawnValues() {
       const { chart, logarithmic, stretched, axisIndex } = this.figure;
       const domain = this.scales();
       const epochs = chart.axes.length > 1 && axisIndex === 0;
@@ -211,11 +214,11 @@
       }
       if (chart.kind === "points") {
         data.push({ name: "names", values: this.panel.series.flatMap((s, number) => s.points.map((p) => (
-          { x: p[PLACE], y: p[VALUE], name: p.at(-1), opacity: this.seen(number) ? 1 : DIM }))) });
-        marks.push({ type: "symbol", name: "anchors", from: { data: "names" }, encode: { enter: { ...at, size: { value: 90 }, opacity: { value: 0 } } } });
+          { x: p[PLACE], y: p[VALUE], name: p.at(-1), size: s.special ? 300 : 90, opacity: this.seen(number) ? 1 : DIM }))) });
+        marks.push({ type: "symbol", name: "anchors", from: { data: "names" }, encode: { enter: { ...at, size: { field: "size" }, opacity: { value: 0 } } } });
         marks.push({ type: "text", from: { data: "anchors" }, interactive: false,
           encode: { enter: { text: { field: "datum.name" }, fontSize: { value: 11 }, fill: { value: INK }, fillOpacity: { field: "datum.opacity" } } },
-          transform: [{ type: "label", size: { signal: "[width + 40, height]" }, offset: [3, 9, 16], anchor: ["right", "top-right", "bottom-right", "left", "top", "bottom", "top-left", "bottom-left"] }] });
+          transform: [{ type: "label", size: { signal: "[width + 40, height]" }, offset: [2, 8, 16], anchor: ["right", "top-right", "bottom-right", "left", "top", "bottom", "top-left", "bottom-left"] }] });
       }
       if (this.panel.best) {
         const p = this.panel.best;
@@ -230,7 +233,7 @@
         ],
         axes: [
           axis("x", "bottom", chart.axes[axisIndex], stretched, domain.x, epochs ? { tickMinStep: 1, tickCount: 8 } : {}),
-          axis("y", "left", this.index === 0 || width > 600 ? chart.value : null, logarithmic, domain.y),
+          axis("y", "left", this.headsRow() ? chart.value : null, logarithmic, domain.y),
         ],
       };
     }

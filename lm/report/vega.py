@@ -8,7 +8,7 @@ import vl_convert
 
 _LICENSE = """Vega {version}, https://vega.github.io/vega
 
-Copyright (c) 2015-2023, University of Washington Interactive Data Lab
+Copyright (c) 2015-2025, University of Washington Interactive Data Lab
 All rights reserved.
 
 Redistribution and use in source and binary forms, with or without modification, are permitted provided that the
@@ -28,20 +28,25 @@ LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON A
 CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS
 SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 
-Contains D3 (https://d3js.org), Copyright 2010-2023 Mike Bostock. Permission to use, copy, modify, and/or distribute this
-software for any purpose with or without fee is hereby granted, provided that the above copyright notice and this
-permission notice appear in all copies. THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH
-REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE
-LIABLE FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE,
-DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION
-WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+It contains D3 and TopoJSON, Copyright 2010-2023 Mike Bostock, under the ISC License: Permission to use, copy, modify,
+and/or distribute this software for any purpose with or without fee is hereby granted, provided that the above copyright
+notice and this permission notice appear in all copies. THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL
+WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT
+SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER
+RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION,
+ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
 """
 
 
 @functools.cache
 def runtime() -> str:
     """A script, under its licenses, that leaves ``window.vega``; takes a second or two to put together."""
-    script = vl_convert.javascript_bundle("window.vega = {parse: vega.parse, View: vega.View};")
+    version = vl_convert.get_vega_version()
+    # The package's own name for Vega is null and the way by Vega-Embed half as large again: its copy of Vega is named as
+    # the package names it. That is not an address which is asked for anything: bundling works without a network.
+    script = vl_convert.javascript_bundle(
+        f'import {{parse, View}} from "https://cdn.jsdelivr.net/npm/vega@{version}/+esm"; window.vega = {{parse, View}};'
+    )
     # inside a page a script ends at the first thing that looks like its end tag
     script = script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    return f"/*\n{_LICENSE.format(version=vl_convert.get_vega_version())}*/\n{script}"
+    return f"/*\n{_LICENSE.format(version=version)}*/\n{script}"
