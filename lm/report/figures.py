@@ -633,12 +633,10 @@ def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
 
 
 def _row_points(values: Iterable[float]) -> tuple[Point, ...]:
-    """A point a row, from the lowest row up; none where there is no figure."""
-    every = list(values)
-    places = reversed(range(len(every)))
+    """A point a row, from the top; ``values`` are from the bottom. None where there is no figure."""
     return tuple(
         Point(value=float(value), places=(float(place),), low=float(value), high=float(value))
-        for place, value in zip(places, every, strict=True)
+        for place, value in enumerate(reversed(list(values)))
         if known(value)
     )
 

@@ -53,9 +53,7 @@ class Html(Writer):
                 chapters.append((link, []))
             else:
                 chapters[-1][1].append(f"<li>{link}</li>")
-        lines = [
-            f"<li>{link}{'<ul>' + ''.join(below) + '</ul>' if below else ''}</li>\n" for link, below in chapters
-        ]
+        lines = [f"<li>{link}{'<ul>' + ''.join(below) + '</ul>' if below else ''}</li>\n" for link, below in chapters]
         return Markup(f"<ul>\n{''.join(lines)}</ul>\n")
 
     def head(self) -> Markup:

@@ -215,7 +215,8 @@
       if (chart.kind === "points") {
         data.push({ name: "names", values: this.panel.series.flatMap((s, number) => s.points.map((p) => (
           { x: p[PLACE], y: p[VALUE], name: p.at(-1), size: s.special ? 300 : 90, opacity: this.seen(number) ? 1 : DIM }))) });
-        marks.push({ type: "symbol", name: "anchors", from: { data: "names" }, encode: { enter: { ...at, size: { field: "size" }, opacity: { value: 0 } } } });
+        // hardly seen, but seen: what is drawn is what names keep clear of
+        marks.push({ type: "symbol", name: "anchors", from: { data: "names" }, encode: { enter: { ...at, size: { field: "size" }, fill: { value: "#808080" }, fillOpacity: { value: 0.01 } } } });
         marks.push({ type: "text", from: { data: "anchors" }, interactive: false,
           encode: { enter: { text: { field: "datum.name" }, fontSize: { value: 11 }, fill: { value: INK }, fillOpacity: { field: "datum.opacity" } } },
           transform: [{ type: "label", size: { signal: "[width + 40, height]" }, offset: [2, 8, 16], anchor: ["right", "top-right", "bottom-right", "left", "top", "bottom", "top-left", "bottom-left"] }] });
@@ -276,7 +277,8 @@
 
     // Where each point that can be read lies, in pixels of the box: left, right, top, bottom
     measured() {
-      const { chart, axisIndex } = this.figure, [left, top] = this.view.origin();
+      const { chart, axisIndex } = this.figure, padding = this.view.padding();
+      const [left, top] = [this.view.origin()[0] + padding.left, this.view.origin()[1] + padding.top];
       const x = this.view.scale("x"), y = this.view.scale("y");
       const reached = chart.rows.map(() => 0), found = [];
       this.panel.series.forEach((series, number) => {
@@ -312,9 +314,10 @@
     }
 
     press(event) {
-      const { at, spots } = this, step = { ArrowRight: 1, ArrowLeft: -1, Home: -spots.length, End: spots.length }[event.key];
+      const { at, spots } = this, last = spots.length - 1;
+      const next = { ArrowRight: Math.min(at + 1, last), ArrowLeft: Math.max(at - 1, 0), Home: 0, End: last }[event.key];
       if (event.key === "Escape") this.show(-1);
-      else if (step !== undefined) this.show(at < 0 ? 0 : Math.min(Math.max(at + step, 0), spots.length - 1), true);
+      else if (next !== undefined) this.show(next, true);
       else if (event.key === "ArrowUp" || event.key === "ArrowDown") this.show(this.beside(event.key === "ArrowDown" ? 1 : -1), true);
       else return;
       event.preventDefault();

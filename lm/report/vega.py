@@ -1,4 +1,4 @@
-"""Vega, which draws the page's charts: its JavaScript from the package that brings it, so that nothing is downloaded."""
+"""Vega, which draws the page's charts: its JavaScript out of the package that brings it, nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ following conditions are met:
 THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES,
 INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
 DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT HOLDER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL,
-SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR SERVICES;
-LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN
-CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS
+SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR
+SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER
+IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS
 SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 
 It contains D3 and TopoJSON, Copyright 2010-2023 Mike Bostock, under the ISC License: Permission to use, copy, modify,
@@ -42,11 +42,10 @@ ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
 def runtime() -> str:
     """A script, under its licenses, that leaves ``window.vega``; takes a second or two to put together."""
     version = vl_convert.get_vega_version()
-    # The package's own name for Vega is null and the way by Vega-Embed half as large again: its copy of Vega is named as
-    # the package names it. That is not an address which is asked for anything: bundling works without a network.
-    script = vl_convert.javascript_bundle(
-        f'import {{parse, View}} from "https://cdn.jsdelivr.net/npm/vega@{version}/+esm"; window.vega = {{parse, View}};'
-    )
+    # The package's own name for Vega is null, so its copy is imported by the name that the package has for it. That
+    # looks like an address, and yet nothing is asked for: bundling works without a network.
+    name = f"https://cdn.jsdelivr.net/npm/vega@{version}/+esm"
+    script = vl_convert.javascript_bundle(f'import {{parse, View}} from "{name}"; window.vega = {{parse, View}};')
     # inside a page a script ends at the first thing that looks like its end tag
     script = script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     return f"/*\n{_LICENSE.format(version=version)}*/\n{script}"
