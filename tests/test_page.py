@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import yaml
@@ -38,7 +39,13 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 def written(results: tuple[pd.DataFrame, pd.DataFrame], folder: Path) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     findings = find(summarize(*results), load_reference(ROOT / "reports" / "reference"), params)
-    write_report(findings, configuration="seeds: [42]\n", locked={}, samples=None, templates=TEMPLATES, folder=folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "lm.report.figures._save", lambda canvas, _: plt.close(canvas)
+        )  # pictures take most of the time
+        write_report(
+            findings, configuration="seeds: [42]\n", locked={}, samples=None, templates=TEMPLATES, folder=folder
+        )
     return folder / "report.html"
 
 
@@ -303,8 +310,8 @@ class TestBrowser:
         ("scheme", "size", "rules"), [("light", WIDE, "{}"), ("dark", NARROW, "{runOnly: ['color-contrast']}")]
     )
     def test_axe_finds_nothing(self, browser: Any, small_file: Path, scheme: str, size: dict[str, int], rules: str):
-        """Contrast, names, roles, order: every rule of axe-core, with tables of values open and a line isolated; of what
-        a dark page can change, the contrast."""
+        """Contrast, names, roles, order: every rule of axe-core, with tables of values open and a line isolated; on
+        a dark page, contrast, which alone can change there."""
         import axe_playwright_python
 
         opened = Visit(browser, small_file, color_scheme=scheme, viewport=size)

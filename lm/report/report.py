@@ -38,7 +38,8 @@ def write_report(
     templates: Path,
     folder: Path,
 ) -> None:
-    """Write report.md, report.tex, figures/ and, where there are ``samples``, samples.md under ``folder``: all or none.
+    """Write report.md, .tex and .html, figures/ and, where there are ``samples``, samples.md under ``folder``: all or
+    none.
 
     ``configuration``: the text of params.yaml; ``locked``: hashes by run, as dvc.lock has them. Raises StudyError where
     a template can't be read.
@@ -62,7 +63,7 @@ def pages(
     templates: Path,
     figures: Mapping[str, Figure],
 ) -> dict[str, str]:
-    """``{"report.md": …, "report.tex": …}``: the report as every writer sets it."""
+    """``{"report.md": …, "report.tex": …, "report.html": …}``: the report as every writer sets it."""
     context = {
         "findings": findings,
         "subject": subject(findings.summaries),
