@@ -308,7 +308,7 @@ def load_study(path: Path = PARAMS) -> Study:
 
     Raises :class:`StudyError`, one line naming key, value and what is allowed, for the first problem found.
     """
-    content = _read(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise StudyError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
     try:
@@ -321,7 +321,8 @@ def load_study(path: Path = PARAMS) -> Study:
     return study
 
 
-def _read(path: Path) -> object:
+def read_yaml(path: Path) -> object:
+    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read."""
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
