@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from lm.config.run import RunConfig
 from lm.config.study import load_study
 from lm.controlled.claims import Fate, compare
 from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
+from lm.controlled.outside import spread_rows
 from lm.controlled.plan import as_yaml, check_plan, plan
 from lm.controlled.protocol import load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
@@ -23,6 +25,7 @@ from lm.controlled.statistics import best_after, improvement, paired, resample_d
 from lm.errors import StudyError
 from lm.findings.study import judge_of
 from lm.results.spread import load_spread
+from lm.results.states import Kind
 from lm.results.statistics import holm
 from lm.results.summarize import summarize
 from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, whole
@@ -327,6 +330,19 @@ class TestReport:
         }  # fmt: skip
         assert "the advantage of adapting the rate of each weight survives tuning" in page
         assert (tmp_path / "report.tex").read_text().count("includegraphics") == 5
+        answered = json.loads((tmp_path / "answers.json").read_text())
+        assert answered["answered"] == ["untuned", "sizes", "one_seed"]
+        assert (answered["scale"], answered["vocabulary"], answered["seeds"]) == ("laptop", 4096, 5)
+
+    def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
+        own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
+        path = tmp_path / "spread.csv"
+        path.write_text(own.splitlines()[0] + "\n" + spread_rows(found.study))
+        deviation = load_spread(path).of("laptop", 4096, Kind.EARLY)
+        assert deviation is not None
+        assert not deviation.borrowed
+        assert deviation.freedom == 4 * 12  # untreated arms of which no seed failed
+        assert "wide_lstm_4" not in path.read_text()
 
     @pytest.mark.parametrize(
         ("confirmed", "words"),

@@ -541,7 +541,7 @@ def _treatments(study: Controlled) -> tuple[Treatment, ...]:
     treated = [arm for arm in study.arms if arm.of is not None and arm.part == "remedies" and not _decay_alone(arm)]
     contrasts = judge((arm, study[str(arm.of)]) for arm in treated)
     return tuple(
-        Treatment(contrast=each, together=len(each.first.changed) > 2, slower=_slower(each.first, each.second))
+        Treatment(contrast=each, together=each.first.together, slower=_slower(each.first, each.second))
         for each in contrasts
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from lm.controlled.claims import Claim
 from lm.controlled.figures import draw_all
 from lm.controlled.findings import MATTERS, ControlledFindings, superset_lost
+from lm.controlled.outside import answers
 from lm.controlled.tables import build, change, test_loss
 from lm.report.document import WRITERS, render, words
 
@@ -17,11 +18,15 @@ PREFIX = "controlled_"
 
 
 def write_report(findings: ControlledFindings, claims: Sequence[Claim], templates: Path, folder: Path) -> None:
-    """Write report.md, report.tex and figures/ under ``folder``; raises StudyError where a template can't be read."""
+    """Write report.md, report.tex, answers.json and figures/ under ``folder``.
+
+    Raises StudyError where a template can't be read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     labels = words(templates, f"{PREFIX}figures.j2").labels
     shutil.rmtree(folder / "figures", ignore_errors=True)
     figures = draw_all(findings, labels, folder / "figures")
+    (folder / "answers.json").write_text(answers(findings), encoding="utf-8")
     tables, context = build(findings, claims), _context(findings, claims)
     for writer in WRITERS:
         page = render("controlled", templates, writer, context, tables, figures, PREFIX)

@@ -87,6 +87,11 @@ class ArmResult:
         return any(trial.point.startswith("x") for trial in self.trials)
 
     @property
+    def together(self) -> bool:
+        """Whether it is treated with several remedies at once."""
+        return len(self.changed) > 2
+
+    @property
     def failed(self) -> tuple[Run, ...]:
         """Confirmations that diverged or did not learn to use context."""
         return tuple(run for run in self.confirmed.runs if not run.state.learned or run.test_loss is None)

@@ -40,6 +40,7 @@ def build(findings: ControlledFindings, claims: Sequence[Claim]) -> dict[str, Ta
         seeds(findings.seed_effects),
         arms(findings),
         verdicts(findings),
+        supports(findings),
     ]
     return {table.key: table for table in built if table is not None}
 
@@ -75,6 +76,9 @@ def _tested(arm: ArmResult) -> Row:
 
 
 def _changed(arm: ArmResult) -> tuple[tuple[str, str], ...]:
+    """Settings with their values; several remedies at once are named in the report's sentences."""
+    if arm.together:
+        return (("together", ""),)
     return tuple((key, f"{value:g}" if isinstance(value, int | float) else str(value)) for key, value in arm.changed)
 
 
@@ -197,7 +201,7 @@ def claimed(claims: Sequence[Claim]) -> Table | None:
         Column(key="second"),
         Column(key="said", words="orders"),
         Column(key="default_difference", digits=1),
-        Column(key="outcome", words="outcomes"),
+        Column(key="outcome", words="outcomes", title="outcome_here"),
         Column(key="difference", digits=1, title="tuned_difference"),
         Column(key="fate", words="fates"),
     )
@@ -249,13 +253,16 @@ def arms(findings: ControlledFindings) -> Table:
 
 def verdicts(findings: ControlledFindings) -> Table | None:
     """Every comparison, with what it rests on."""
+    rows = [_compared(*each) | _difference(each[1]) | {"family": each[1].family} for each in findings.contrasts]
+    columns = (*_COMPARED, *_DIFFERENCE, Column(key="family", digits=0))
+    return Table(key="verdicts", columns=columns, rows=tuple(rows)) if rows else None
+
+
+def supports(findings: ControlledFindings) -> Table | None:
+    """What stands beside the verdicts and decides none."""
     rows = [
-        {
-            "question": question,
-            "first": contrast.first.name,
-            "second": contrast.second.name,
-            **_difference(contrast),
-            "family": contrast.family,
+        _compared(question, contrast)
+        | {
             "improvement": contrast.improvement,
             "documents_low": change(contrast.documents.low) if contrast.documents else None,
             "documents_high": change(contrast.documents.high) if contrast.documents else None,
@@ -263,18 +270,23 @@ def verdicts(findings: ControlledFindings) -> Table | None:
         }
         for question, contrast in findings.contrasts
     ]
-    if not rows:
-        return None
     columns = (
-        Column(key="question", words="questions"),
-        Column(key="first"),
-        Column(key="second"),
-        *_DIFFERENCE,
-        Column(key="family", digits=0),
+        *_COMPARED,
         Column(key="improvement", digits=2),
         Column(key="documents_low", digits=1, title="text_low"),
         Column(key="documents_high", digits=1, title="text_high"),
         Column(key="second_best", words="survivals"),
     )
     documents = next((c.documents.documents for _, c in findings.contrasts if c.documents), None)
-    return Table(key="verdicts", columns=_some(columns, rows), rows=tuple(rows), facts={"documents": documents})
+    return Table(key="supports", columns=columns, rows=tuple(rows), facts={"documents": documents}) if rows else None
+
+
+_COMPARED = (
+    Column(key="question", words="questions"),
+    Column(key="first"),
+    Column(key="second"),
+)
+
+
+def _compared(question: str, contrast: Contrast) -> Row:
+    return {"question": question, "first": contrast.first.name, "second": contrast.second.name}
