@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from lm.config.run import RunConfig
 from lm.config.study import load_study
@@ -30,6 +32,7 @@ from lm.results.statistics import holm
 from lm.results.summarize import summarize
 from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, whole
 from tests.synthetic import make_results
+from tests.test_structure import CODE, MODULES, closure
 
 ROOT = Path(__file__).parents[1]
 
@@ -455,6 +458,31 @@ class TestProtocol:
             bodies[name] = counts["parameters"] - counts["embedding_parameters"]
         for lstm, gpt in (("wide_lstm_1", "gpt_adamw"), ("wide_lstm_2", "gpt_2"), ("wide_lstm_4", "gpt_4")):
             assert bodies[lstm] == pytest.approx(bodies[gpt], rel=0.01)
+
+
+PIPELINE = yaml.safe_load((ROOT / "controlled" / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
+    content = PIPELINE[stage].get("do", PIPELINE[stage])
+    scripts = re.findall(r"python -m (stages\.\w+)", content["cmd"])
+    runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts for name in closure(script)}
+    declared = set()
+    for path in (ROOT / dep for dep in content["deps"] if dep.startswith(CODE)):
+        assert path.exists(), path
+        found = path.rglob("*.py") if path.is_dir() else [path]
+        declared |= {each.relative_to(ROOT).as_posix() for each in found}
+    whole = {path for path in declared if path.startswith(("lm/models/", "lm/training/"))}
+    assert declared - runs <= whole, "depends on code that it does not run"
+    assert runs - declared == set(), "runs code that it does not depend on"
+    assert content["wdir"] == ".."
+
+
+def test_no_output_of_it_lies_where_the_default_study_looks():
+    outs = [out for stage in PIPELINE.values() for out in stage.get("do", stage)["outs"]]
+    paths = [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+    assert all(path.startswith(("controlled/", "reports/controlled/", "${item.run}")) for path in paths)
 
 
 def test_results_of_an_arm_that_was_never_confirmed_are_refused():
