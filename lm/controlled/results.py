@@ -18,6 +18,7 @@ from lm.controlled.schema import DOCUMENTS, RUNS, Role
 from lm.errors import StudyError
 from lm.results.schema import EPOCHS
 from lm.results.schema import RUNS as DEFAULT_RUNS
+from lm.results.statistics import finite
 from lm.results.summarize import summarize
 from lm.results.summary import ExperimentSummary, Run, Text
 
@@ -208,7 +209,7 @@ def _trials(rows: list[dict[str, Any]], summaries: Mapping[str, ExperimentSummar
         Trial(
             point=str(row["point"]),
             rate=float(row["lr"]),
-            loss=float(row["validation_loss"]) if row["status"] == COMPLETED else None,
+            loss=finite(row["validation_loss"]) if row["status"] == COMPLETED else None,
             learned=summaries[row["experiment"]].runs[0].state.learned,
             beyond=row["role"] == Role.BEYOND,
             seconds=summaries[row["experiment"]].runs[0].train_seconds,
