@@ -428,6 +428,17 @@ class TestProtocol:
         for name in protocol.arms:
             protocol.resolve(load_study(ROOT / "params.yaml"), name, 0.001)
 
+    def test_more_text_takes_as_many_steps(self):
+        """So many times the text in as many times fewer epochs, at the scale that the study is for."""
+        params = load_study(ROOT / "params.yaml").model_copy(update={"scale": "laptop"})
+        protocol, scale = load_protocol(ROOT / "controlled" / "protocol.yaml"), params.scales["laptop"]
+        more = {name: arm for name, arm in protocol.arms.items() if arm.text > 1}
+        assert more
+        for name, arm in more.items():
+            config = protocol.resolve(params, name, 0.001)["x1"]
+            assert arm.text * config.training.epochs == scale.epochs
+            assert arm.text * scale.tokenizer.train_share <= 1
+
     def test_a_stale_plan_is_refused(self, tmp_path):
         (tmp_path / "protocol.yaml").write_text(PROTOCOL)
         protocol = load_protocol(tmp_path / "protocol.yaml")
@@ -469,7 +480,7 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     scripts = re.findall(r"python -m (stages\.\w+)", content["cmd"])
     runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts for name in closure(script)}
     declared = set()
-    for path in (ROOT / dep for dep in content["deps"] if dep.startswith(CODE)):
+    for path in (ROOT / dep for dep in content["deps"] if dep.startswith(CODE) and not dep.endswith(".mplstyle")):
         assert path.exists(), path
         found = path.rglob("*.py") if path.is_dir() else [path]
         declared |= {each.relative_to(ROOT).as_posix() for each in found}
