@@ -6,7 +6,7 @@ import argparse
 
 from lm.config.study import load_study
 from lm.controlled.places import trial_config
-from lm.controlled.plan import check_plan
+from lm.controlled.plan import check_pipeline, check_plan
 from lm.controlled.protocol import load_protocol
 from lm.errors import reported
 
@@ -16,6 +16,7 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.controlled_grid", description=__doc__).parse_args()
     protocol, study = load_protocol(), load_study()
     check_plan(protocol)
+    check_pipeline()
     for name, arm in protocol.arms.items():
         # one at multiples of another's rate is resolved too, at any rate, so that its mistakes show at once
         for point, config in protocol.resolve(study, name, base_rate=1e-3).items():

@@ -1,10 +1,10 @@
-"""Write controlled/plan.yaml, every stage of the controlled study, from controlled/protocol.yaml."""
+"""Write controlled/plan.yaml, every stage of the controlled study, from controlled/protocol.yaml, and make it DVC's."""
 
 from __future__ import annotations
 
 import argparse
 
-from lm.controlled.plan import PLAN, as_yaml, plan
+from lm.controlled.plan import ACTIVE, PLAN, plan, write_plan
 from lm.controlled.protocol import load_protocol
 from lm.errors import reported
 
@@ -13,11 +13,11 @@ from lm.errors import reported
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.controlled_plan", description=__doc__).parse_args()
     protocol = load_protocol()
-    PLAN.write_text(as_yaml(protocol), encoding="utf-8")
+    write_plan(protocol)
     stages = plan(protocol)
     print(
         f"{PLAN}: {len(protocol.arms)} arms, {len(stages['trials'])} trials, at most {len(stages['beyond'])} beyond an "
-        f"edge, {len(stages['confirmations'])} confirmations"
+        f"edge, {len(stages['confirmations'])} confirmations; `dvc repro {ACTIVE}` runs them"
     )
 
 

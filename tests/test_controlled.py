@@ -18,7 +18,7 @@ from lm.config.study import load_study
 from lm.controlled.claims import Fate, compare
 from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
 from lm.controlled.outside import spread_rows
-from lm.controlled.plan import as_yaml, check_plan, plan
+from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
 from lm.controlled.protocol import load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
 from lm.controlled.report import write_report
@@ -446,6 +446,16 @@ class TestProtocol:
         with pytest.raises(StudyError, match=r"run `python -m stages\.controlled_plan`"):
             check_plan(protocol, tmp_path / "plan.yaml")
 
+    def test_another_versions_pipeline_is_refused(self, tmp_path):
+        (tmp_path / "pipeline.yaml").write_text("stages: {}\n")
+        for content in (None, "stages: {grid: {}}\n"):
+            if content:
+                (tmp_path / "dvc.yaml").write_text(content)
+            with pytest.raises(StudyError, match=r"run `python -m stages\.controlled_plan`"):
+                check_pipeline(tmp_path / "dvc.yaml", tmp_path / "pipeline.yaml")
+        (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+        check_pipeline(tmp_path / "dvc.yaml", tmp_path / "pipeline.yaml")
+
     def test_stages(self, tmp_path):
         (tmp_path / "protocol.yaml").write_text(PROTOCOL)
         stages = plan(load_protocol(tmp_path / "protocol.yaml"))
@@ -471,7 +481,7 @@ class TestProtocol:
             assert bodies[lstm] == pytest.approx(bodies[gpt], rel=0.01)
 
 
-PIPELINE = yaml.safe_load((ROOT / "controlled" / "dvc.yaml").read_text())["stages"]
+PIPELINE = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["stages"]
 
 
 @pytest.mark.parametrize("stage", PIPELINE)

@@ -91,7 +91,7 @@ class Project:
         """To the state after the first repro, whatever a test did."""
         self.git("reset", "--quiet", "--hard", "base")
         self.git("clean", "--quiet", "--force", "-d")
-        self.dvc("checkout", "--quiet", "--force", "dvc.yaml")
+        self.dvc("checkout", "--quiet", "--force")
 
     def edit_params(self, change: Callable[[dict], None]) -> None:
         path = self.folder / "params.yaml"
@@ -186,7 +186,7 @@ def test_its_report_compiles(project):
 
 def test_a_second_repro_changes_nothing_in_under_five_seconds(project):
     before = project.contents("runs", "reports", "data", "configs")
-    assert "up to date" in project.dvc("status", "dvc.yaml").output
+    assert "up to date" in project.dvc("status").output
     result = project.dvc("repro")
     assert result.ran == set()
     assert result.seconds < 5
@@ -207,10 +207,10 @@ def test_another_optimizer_for_the_depth_study(project):
 
     # the way back that docs/pipeline.md gives
     project.git("restore", "--staged", "--worktree", ".")
-    project.dvc("checkout", "dvc.yaml")
+    project.dvc("checkout")
     assert project.locked() == before
     assert project.contents("reports") == reports
-    assert "up to date" in project.dvc("status", "dvc.yaml").output
+    assert "up to date" in project.dvc("status").output
     assert project.dvc("repro").ran == set()
 
 

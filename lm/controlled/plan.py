@@ -1,7 +1,10 @@
 """Every stage of the controlled study, spelled out for DVC.
 
 DVC makes stages of a list or of the product of two lists, and an arm's rates are its own: so the plan is written out,
-and committed like a lock. ``controlled/dvc.yaml`` makes a stage of each entry.
+and committed like a lock. ``controlled/pipeline.yaml`` makes a stage of each entry.
+
+DVC reads every ``dvc.yaml`` of a repository whenever it is asked for nothing in particular. Were the pipeline one from
+the start, ``dvc status`` would list 200 runs that nobody asked for, so it becomes ``dvc.yaml`` where the study is made.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from lm.controlled.protocol import Protocol
 from lm.errors import StudyError
 
 PLAN = Path("controlled/plan.yaml")
+PIPELINE = Path("controlled/pipeline.yaml")
+ACTIVE = Path("controlled/dvc.yaml")
 _HEAD = "# Written by `python -m stages.controlled_plan` from controlled/protocol.yaml: every stage of the study.\n"
 
 
@@ -71,11 +76,26 @@ def as_yaml(protocol: Protocol) -> str:
     return _HEAD + text.getvalue()
 
 
+def write_plan(protocol: Protocol) -> None:
+    """Write ``controlled/plan.yaml``, and ``controlled/dvc.yaml``, which DVC runs, from ``controlled/pipeline.yaml``."""
+    PLAN.write_text(as_yaml(protocol), encoding="utf-8")
+    ACTIVE.write_bytes(PIPELINE.read_bytes())
+
+
 def check_plan(protocol: Protocol, path: Path = PLAN) -> None:
     """Raises :class:`StudyError` unless the plan is that of the protocol."""
-    try:
-        found = path.read_text(encoding="utf-8")
-    except OSError:
-        found = ""
-    if found != as_yaml(protocol):
+    if _content(path) != as_yaml(protocol):
         raise StudyError(f"{path}: not the plan of controlled/protocol.yaml; run `python -m stages.controlled_plan`")
+
+
+def check_pipeline(active: Path = ACTIVE, pipeline: Path = PIPELINE) -> None:
+    """Raises :class:`StudyError` unless what DVC runs is the pipeline of this version."""
+    if _content(active) != _content(pipeline):
+        raise StudyError(f"{active}: not what {pipeline} says; run `python -m stages.controlled_plan`")
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None
