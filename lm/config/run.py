@@ -35,6 +35,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PartBelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
 Clip = Annotated[float, Field(gt=0.0)]
 Patience = Annotated[int, Field(gt=0)]
+Shards = Literal[1, 2, 4, 8, 16, 32, 64]
 
 
 class ModelConfig(Strict):
@@ -167,7 +168,7 @@ class TrainingConfig(Strict):
     patience: Patience | None = Field(
         default=None, description="epochs without a better validation loss that end a run"
     )
-    shards: Literal[1] = Field(default=1, description="parts that a batch is shared out in; one, so far")
+    shards: Shards = Field(default=1, description="slices of a batch whose gradients are added in a fixed order")
 
 
 class ComputeConfig(Strict):
