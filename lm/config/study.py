@@ -35,6 +35,7 @@ from lm.config.run import (
     Precision,
     RunConfig,
     ScheduleName,
+    Shards,
     Share,
     Size,
     Threads,
@@ -131,6 +132,7 @@ class Remedies(Strict):
     dropout: PartBelowOne = 0.0
     label_smoothing: PartBelowOne = 0.0
     patience: Patience | None = None
+    shards: Shards = 1
 
     def named(self) -> dict[str, Any]:
         """Those that are written down, by name."""
