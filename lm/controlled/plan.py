@@ -77,7 +77,7 @@ def as_yaml(protocol: Protocol) -> str:
 
 
 def write_plan(protocol: Protocol) -> None:
-    """Write ``controlled/plan.yaml``, and ``controlled/dvc.yaml``, which DVC runs, from ``controlled/pipeline.yaml``."""
+    """Write ``controlled/plan.yaml`` and, a copy of ``pipeline.yaml``, the ``controlled/dvc.yaml`` that DVC runs."""
     PLAN.write_text(as_yaml(protocol), encoding="utf-8")
     ACTIVE.write_bytes(PIPELINE.read_bytes())
 
