@@ -255,6 +255,8 @@ class TestAdvice:
         runs = {name: {"run": GRID[name], "curves": [UNIFORM] * 3} for name in ("3", "7", "4", "8")}
         lines = advice(study(runs), PARAMS)
         assert [[e.id for e in line.experiments] for line in lines] == [["3", "7"], ["4", "8"]]
+        assert ["of: '7'" in line.command for line in lines] == [False, False], "the first one's line stands for all"
+        assert any("of: '7'" in value for _, value in lines[0].settings)
 
     @pytest.mark.parametrize("case", [case for case, (_, expected) in CASES.items() if expected])
     def test_every_line_passes_dvcs_parser_and_changes_what_would_run(self, case, tmp_path):

@@ -40,9 +40,7 @@ def written(results: tuple[pd.DataFrame, pd.DataFrame], folder: Path) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     findings = find(summarize(*results), load_reference(ROOT / "reports" / "reference"), params)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            "lm.report.figures._save", lambda canvas, _: plt.close(canvas)
-        )  # pictures take most of the time
+        patched.setattr("lm.report.figures.save", lambda canvas, _: plt.close(canvas))  # pictures take most of the time
         write_report(
             findings, configuration="seeds: [42]\n", locked={}, samples=None, templates=TEMPLATES, folder=folder
         )

@@ -251,8 +251,9 @@ def test_an_edit_in_the_reports_rooms_renders_and_never_trains(project):
 
 def test_training_again_gives_the_same_hashes(project):
     before = project.locked()
-    result = project.dvc("repro", "--force", "--single-item", "train@5-42", "train@9-42")
+    result = project.dvc("repro", "--force", "--single-item", "train@5-42", "train@9-42", STUDY_NO_REUSE="1")
     assert result.trained == {"5-42", "9-42"}
+    assert "put back" not in result.output
     after = project.locked()
     for name in result.trained:
         for file in LEARNED:
@@ -261,7 +262,7 @@ def test_training_again_gives_the_same_hashes(project):
 
 
 def test_a_diverged_run_does_not_stop_the_study(project):
-    result = project.dvc("exp", "run", "-S", "optimizers.sgd.lr=1e30")
+    result = project.dvc("exp", "run", "-S", "optimizers.sgd.lr=1000")
     assert result.trained == {"3-42", "7-42"}
     rows = project.rows().set_index("experiment")
     assert rows.loc[["3", "7"], "status"].tolist() == ["diverged", "diverged"]
@@ -292,7 +293,7 @@ SETTINGS = {
     "an unknown corpus": ("corpus", "nowhere", ["corpus", "nowhere", "sotu"]),
     "a path": ("corpus", "/tmp/texts", ["corpus", "`ln -s /tmp/texts corpora/mine`"]),
     "the root": ("corpus", "/", ["corpus", "`ln -s /path/to/texts corpora/mine`"]),
-    "a path of 5,000 characters": ("corpus", "x" * 5000, ["corpus", "corpora/mine"]),
+    "a path of 5,000 characters": ("corpus", "x" * 5000, ["corpus", "characters"]),
     "a size of zero": ("experiments.5.layers", 0, ["experiments.5.layers", "0", "greater than 0"]),
 }
 """Some of each kind; tests/test_config.py has the rest. What matters here is that ours is the first and only word."""
@@ -315,7 +316,7 @@ def test_wrong_settings_stop_in_one_line_before_anything_runs(project):
         errors = stopped(result)
         assert result.ran == {"configure"}
         assert [line.split(":")[0] for line in errors].count("error") == 1
-        assert [word for word in named if word not in errors[0]] == []
+        assert [word for word in named if word not in errors[0]] == [], errors
         assert project.contents("runs", "reports") == kept
         assert project.changed_files() <= {"params.yaml", "dvc.lock"}
     (project.folder / "params.yaml").write_text(text)
@@ -377,7 +378,7 @@ def test_a_users_corpus_is_watched(project, tmp_path):
     (elsewhere / "e.txt").write_text("one more")
     assert "5 files" in project.dvc("repro", "corpus").output
     (elsewhere / "e.txt").unlink()
-    assert "deleted" in project.dvc("status", "corpus").output or project.dvc("repro", "corpus").ran == {"corpus"}
+    assert "modified" in project.dvc("status", "corpus").output
 
 
 def test_cross_validation_by_the_queue(project):

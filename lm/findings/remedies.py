@@ -43,10 +43,10 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """One line to type for the experiments it is meant for.
+    """What to do for the experiments it is meant for, and the line to type for the first of them.
 
-    ``settings``: what it passes to ``-S``, key and value. It adds an experiment made by ``of`` for each, so that what
-    came of it stands beside the untreated run in the next report; ``everyone``: instead it changes a key that all
+    ``settings``: keys and values of ``-S``, for all. They add an experiment made by ``of`` for each, so that what came
+    of it stands beside the untreated run in the next report; ``everyone``: instead they change a key that all
     experiments share, so that all are trained again.
     """
 
@@ -266,7 +266,8 @@ def _more_text(experiments: list[ExperimentSummary], params: dict[str, Any]) -> 
 def _advice(
     why: Why, experiments: list[ExperimentSummary], settings: list[tuple[str, str]], *, everyone: bool
 ) -> Advice:
-    words = [word for key, value in settings for word in ("-S", f"{key}={value}")]
+    first = [(key, value) for key, value in settings if everyone or value.startswith(_base(experiments[0].id))]
+    words = [word for key, value in first for word in ("-S", f"{key}={value}")]
     return Advice(
         why=why,
         experiments=tuple(experiments),
@@ -288,7 +289,11 @@ def _line(experiment: str, changes: dict[str, Any]) -> str:
     shown = ", ".join(
         f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}" for key, value in changes.items()
     )
-    return f"{{of: '{experiment}', {shown}}}"
+    return f"{_base(experiment)}{shown}}}"
+
+
+def _base(experiment: str) -> str:
+    return f"{{of: '{experiment}', "
 
 
 def _rounded(value: float) -> float:

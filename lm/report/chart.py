@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lm.report.text import known
@@ -119,11 +120,15 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure: ``kind`` names its caption in the templates, ``facts`` is what that is written from."""
+    """A figure: ``kind`` names its caption in the templates, ``facts`` is what that is written from.
+
+    ``chart`` is None where a page can only show the ``picture``, an SVG file.
+    """
 
     key: str
     kind: str
-    chart: Chart
+    chart: Chart | None
+    picture: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -54,7 +54,8 @@ _TOUCHING = 4.0
 """Points nearer than this (of 72 to the inch) share a label."""
 
 Labels = Mapping[str, str]
-Painted = tuple[Canvas, Chart, dict[str, Any]]
+Painted = tuple[Canvas, Chart | None, dict[str, Any]]
+"""What was drawn, the same as data where a page can draw it anew, and the facts for its caption."""
 
 
 def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: Path) -> dict[str, Figure]:
@@ -75,12 +76,13 @@ def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: P
         for key, kind, paint in painters:
             painted = paint()
             if painted is not None:
-                _save(painted[0], folder / key)
+                save(painted[0], folder / key)
                 drawn[key] = Figure(key=key, kind=kind, chart=painted[1], facts=painted[2])
     return drawn
 
 
-def _save(canvas: Canvas, path: Path) -> None:
+def save(canvas: Canvas, path: Path) -> None:
+    """Write ``<path>.svg`` and ``<path>.pdf``, the same bytes for the same figure."""
     _lay_out(canvas)
     canvas.savefig(f"{path}.svg", metadata={"Date": None})
     canvas.savefig(f"{path}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
@@ -171,22 +173,22 @@ def _plot(axes: Axes, drawn: Curve, over: str, **style: Any) -> None:
         axes.fill_between(x, drawn.low, drawn.high, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _dash(line: Any) -> tuple[float, ...]:
+def dash(line: Any) -> tuple[float, ...]:
     """A line style of matplotlib's as lengths on and off."""
     return () if line == "-" else line[1]
 
 
-def _shown(losses: Iterable[float], ceiling: float) -> tuple[float, float]:
+def shown_perplexities(losses: Iterable[float], ceiling: float) -> tuple[float, float]:
     """The lowest and the highest perplexity that a panel shows."""
     shown = [min(loss, ceiling) for loss in losses if known(loss)]
     return math.exp(min(shown, default=0.0)), math.exp(max(shown, default=1.0))
 
 
-def _levels(unigram: float, labels: Labels) -> tuple[tuple[str, float], ...]:
+def levels(unigram: float, labels: Labels) -> tuple[tuple[str, float], ...]:
     return ((labels["unigram"], math.exp(unigram)),) if known(unigram) else ()
 
 
-def _perplexity_axis(
+def perplexity_axis(
     axes: Axes, losses: Iterable[float], ceiling: float, right: str | None = None, share: float = 0.06
 ) -> None:
     """Loss drawn, read as perplexity on the left (1, 2, 5 times powers of ten) and, where ``right`` names that axis,
@@ -233,7 +235,7 @@ def _epoch_axis(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _legend_below(axes: Axes) -> None:
+def legend_below(axes: Axes) -> None:
     """Outside the panel, so that it hides no curve whatever the results."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=0.8, handlelength=2.2)
 
@@ -267,8 +269,8 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
         )
     values = [unigram, *(value for drawn, _ in series.values() for value in drawn.mean)]
     ceiling = _ceiling([summary])
-    _perplexity_axis(left, values, ceiling)
-    _perplexity_axis(right, values, ceiling, labels["loss"])
+    perplexity_axis(left, values, ceiling)
+    perplexity_axis(right, values, ceiling, labels["loss"])
     right.tick_params(labelleft=False)
     left.set_ylabel(labels["perplexity"])
     _epoch_axis(left, labels["epoch"])
@@ -290,14 +292,14 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
             Series(
                 label=labels[key],
                 colour=style["color"],
-                dash=_dash(style.get("linestyle", "-")),
+                dash=dash(style.get("linestyle", "-")),
                 shape="circle" if short else "",
                 points=as_perplexity(drawn.rows()),
             )
             for key, (drawn, style) in series.items()
             if drawn
         ),
-        levels=_levels(unigram, labels),
+        levels=levels(unigram, labels),
         best=lowest[0] if lowest else None,
     )
     chart = Chart(
@@ -305,7 +307,7 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
         axes=(labels["epoch"], labels["training time"]),
         value=labels["plain perplexity"],
         panels=(panel,),
-        domain=_shown(values, ceiling),
+        domain=shown_perplexities(values, ceiling),
         logarithmic=True,
         special=labels["best epoch"],
         subject=labels["experiment"],
@@ -342,8 +344,8 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> tuple[Ca
             axes.axhline(unigram, color=UNIGRAM, linestyle=":", linewidth=1.2, label=labels["unigram"])
         axes.set_title(drawable(model))
         _epoch_axis(axes, labels["epoch"])
-        _legend_below(axes)
-        _perplexity_axis(axes, losses, _ceiling(shown))
+        legend_below(axes)
+        perplexity_axis(axes, losses, _ceiling(shown))
     panels[0][0].set_ylabel(labels["validation perplexity"])
     chart = Chart(
         kind="lines",
@@ -356,7 +358,7 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> tuple[Ca
                     Series(
                         label=f"{label} ({summary.id})",
                         colour=shade,
-                        dash=_dash(line),
+                        dash=dash(line),
                         shape=shape(marker(summary)),
                         filled=line == "-",
                         points=as_perplexity(drawn[summary.id].rows()),
@@ -364,11 +366,11 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> tuple[Ca
                     for summary, label, shade, line in group
                     if drawn[summary.id]
                 ),
-                levels=_levels(unigram, labels),
+                levels=levels(unigram, labels),
             )
             for model, group in members.items()
         ),
-        domain=_shown(losses, _ceiling(shown)),
+        domain=shown_perplexities(losses, _ceiling(shown)),
         logarithmic=True,
         subject=labels["experiment"],
         table=labels["values"],
@@ -458,7 +460,7 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     axes.margins(x=0.08)
     axes.set_xlabel(labels["training time"])
     axes.set_ylabel(labels["best validation perplexity"])
-    _perplexity_axis(axes, (y for _, y in places.values()), ceiling, share=0.12)
+    perplexity_axis(axes, (y for _, y in places.values()), ceiling, share=0.12)
     handles = [
         Line2D([], [], marker=marker(summary), linestyle="", color="0.4", label=drawable(summary.model_label))
         for summary in _distinct(shown, "model")
@@ -494,7 +496,7 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
                 ),
             ),
         ),
-        domain=_shown((y for _, y in places.values()), ceiling),
+        domain=shown_perplexities((y for _, y in places.values()), ceiling),
         logarithmic=True,
         stretched=stretched if min(times) > 0 else None,
         special=labels["front"],
@@ -566,7 +568,7 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
                 Series(
                     label=f"{summary.optimizer_label}, {depth} ({summary.id})",
                     colour=colour(summary),
-                    dash=_dash(line),
+                    dash=dash(line),
                     width=width,
                     points=tuple(
                         Point(value=mean, places=places, low=low, high=high)
@@ -577,7 +579,7 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(drawable(model))
         _epoch_axis(axes, labels["epoch"])
-        _legend_below(axes)
+        legend_below(axes)
     means = [value for summary in shown for value in drawn[summary.id].mean]
     low, high = max(min(means), -EXPLODED), min(max(means), 2 * _ceiling(shown))
     margin = max(0.06 * (high - low), 0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 from collections.abc import Iterable, Sequence
@@ -119,9 +120,12 @@ class Html(Writer):
         return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{''.join(rows)}</tbody>\n"
 
     def figure(self, figure: Figure, caption: str, word: str, position: int) -> Markup:
-        """A figure's data, from which the page's script draws it, its caption, and the same as a table."""
-        self._draws = True
+        """A figure's data, from which the page's script draws it, its caption, and the same as a table; a picture where
+        there is no such data."""
         label = f"figure-{figure.key}"
+        if figure.chart is None:
+            return self._picture(figure, label, f"<b>{word} {position}.</b> {caption}")
+        self._draws = True
         data = json.dumps(figure.chart.data(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         titles, cells = _values(figure.chart)
         body = self._grid(
@@ -137,6 +141,16 @@ class Html(Writer):
             f"<details><summary>{summary}</summary>\n"
             f'<div class="scroll" role="region" tabindex="0" aria-label="{word} {position}: {summary}">\n'
             f'<table class="sorts" aria-labelledby="{label}-caption">\n{body}</table>\n</div>\n</details>\n</figure>\n'
+        )
+
+    def _picture(self, figure: Figure, label: str, caption: str) -> Markup:
+        if figure.picture is None:
+            raise ValueError(f"figure {figure.key} has neither a chart nor a picture")
+        data = base64.b64encode(figure.picture.read_bytes()).decode()
+        text = self.escape(Markup(caption).striptags())
+        return Markup(
+            f'<figure class="picture" id="{label}">\n<img alt="{text}" src="data:image/svg+xml;base64,{data}">\n'
+            f"<figcaption>{caption}</figcaption>\n</figure>\n"
         )
 
 
