@@ -37,7 +37,8 @@ _SHAPES |= {"<": "triangle-left", ">": "triangle-right", "P": "cross", "+": "cro
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """``places``: where it stands on each axis that the chart can lie on; ``low`` and ``high``: the range over seeds.
+    """``places``: where it stands on each axis that the chart can lie on; ``low`` and ``high``: the range over seeds,
+    or an interval.
 
     ``name`` stands beside it.
     """
@@ -52,7 +53,7 @@ class Point:
 @dataclass(frozen=True, kw_only=True)
 class Series:
     """What a click on its line of the legend isolates. ``dash`` in units of ``width``; ``shape`` marks each point, ""
-    none; ``special``: its points are marked out, with the chart's own word for why."""
+    none; ``special``: its points are ringed; ``faint``: single seeds behind their means."""
 
     label: str
     colour: str
@@ -62,25 +63,31 @@ class Series:
     filled: bool = True
     width: float = 1.5
     special: bool = False
+    faint: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """``levels``: horizontal lines, each with its label. ``best``: a point that is marked out."""
+    """``levels``: lines across, each with its label. ``rings``: points that are marked out. ``crosses``: where on the
+    axis there is no figure, since the run failed; ``shaded``: parts of the axis of which nothing is known."""
 
     title: str
     series: tuple[Series, ...]
     levels: tuple[tuple[str, float], ...] = ()
-    best: Point | None = None
+    rings: tuple[Point, ...] = ()
+    crosses: tuple[float, ...] = ()
+    shaded: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """``kind``: lines, points or bars. ``axes``: what a point's places are measured in; where there are several, the
-    reader chooses. ``logarithmic``: whether values start on a logarithmic scale, or None where they can't stand on one;
-    ``stretched`` the same for the axis. ``domain``: the lowest and the highest value shown; ``rows``: what bars are
-    called. ``special`` says why points are marked out, ``subject`` what a point of its own or a row is, ``table`` what
-    the table of its values is called.
+    """``kind``: lines, points, bars, or rows of points. ``axes``: what a point's places are measured in; where there
+    are several, the reader chooses. ``logarithmic``: whether values start on a logarithmic scale, or None where they
+    can't stand on one; ``stretched``: the same for the axis. ``domain``: the lowest and the highest value shown.
+
+    ``rows``: what bars and rows are called. ``special``: why points are ringed; ``crossed``: why there are none;
+    ``interval``: points have one, rather than a range over seeds; ``whole``: the first axis counts. ``subject``: what a
+    point of its own or a row is; ``table``: what the table of its values is called.
     """
 
     kind: str
@@ -94,6 +101,9 @@ class Chart:
     stretched: bool | None = None
     rows: tuple[str, ...] = ()
     special: str = ""
+    crossed: str = ""
+    interval: bool = False
+    whole: bool = False
 
     def data(self) -> dict[str, Any]:
         """As the page's script reads it, figures to seven digits."""
@@ -106,12 +116,17 @@ class Chart:
             "domain": [_short(each) for each in self.domain],
             "rows": self.rows,
             "special": self.special,
+            "crossed": self.crossed,
+            "interval": self.interval,
+            "whole": self.whole,
             "panels": [
                 {
                     "title": panel.title,
                     "series": [_series(each) for each in panel.series],
                     "levels": [[label, _short(value)] for label, value in panel.levels],
-                    "best": None if panel.best is None else _point(panel.best),
+                    "rings": [_point(each) for each in panel.rings],
+                    "crosses": [_short(each) for each in panel.crosses],
+                    "shaded": [[_short(each) for each in ends] for ends in panel.shaded],
                 }
                 for panel in self.panels
             ],
@@ -156,6 +171,7 @@ def _series(series: Series) -> dict[str, Any]:
         "width": series.width,
         "special": series.special,
         "points": [_point(each) for each in series.points],
+        "faint": [_point(each) for each in series.faint],
     }
 
 

@@ -285,7 +285,6 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
         "seeds": len(summary.seeds),
         "above": bool(max(value for value in values if known(value)) > ceiling),
     }
-    lowest = as_perplexity([list(validation.rows())[best]])
     panel = Panel(
         title="",
         series=tuple(
@@ -300,11 +299,12 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
             if drawn
         ),
         levels=levels(unigram, labels),
-        best=lowest[0] if lowest else None,
+        rings=as_perplexity([list(validation.rows())[best]]),
     )
     chart = Chart(
         kind="lines",
         axes=(labels["epoch"], labels["training time"]),
+        whole=True,
         value=labels["plain perplexity"],
         panels=(panel,),
         domain=shown_perplexities(values, ceiling),
@@ -350,6 +350,7 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> tuple[Ca
     chart = Chart(
         kind="lines",
         axes=(labels["epoch"], labels["training time"]),
+        whole=True,
         value=labels["plain validation perplexity"],
         panels=tuple(
             Panel(
@@ -588,6 +589,7 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
     chart = Chart(
         kind="lines",
         axes=(labels["epoch"], labels["training time"]),
+        whole=True,
         value=labels["gap"],
         panels=tuple(Panel(title=model, series=tuple(series)) for model, series in lines.items()),
         domain=(min(low, 0.0), max(high, 0.0)),

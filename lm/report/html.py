@@ -160,6 +160,8 @@ def _values(chart: Chart) -> tuple[list[str], list[list[str]]]:
     if chart.kind == "points":
         rows = [[label, number(each.places[0]), _cell(chart, each)] for label, points in shown for each in points]
         return [chart.subject, chart.axes[0], chart.value], rows
+    if chart.kind == "rows":
+        return [chart.subject, chart.value], [[label, _cell(chart, each)] for label, points in shown for each in points]
     by_place = [{each.places[0]: each for each in points} for _, points in shown]
     labels = [label for label, _ in shown]
     if chart.kind == "bars":
@@ -177,7 +179,7 @@ def _cell(chart: Chart, point: Point | None) -> str:
     def figure(value: float) -> str:
         if chart.logarithmic is not None:
             return perplexity(value)
-        return number(value, 1 if chart.kind == "bars" else 3)
+        return number(value, 3 if chart.kind == "lines" else 1)
 
     spread = f" ({figure(point.low)} to {figure(point.high)})" if point.low < point.high else ""
     return figure(point.value) + spread

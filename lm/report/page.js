@@ -119,9 +119,11 @@
       this.root = make("div", {}, ...(panel.title ? [make("h4", {}, panel.title)] : []), this.box, this.legend);
     }
 
+    get rows() { return this.figure.chart.kind === "rows"; }
+
     get bars() { return this.figure.chart.kind === "bars"; }
 
-    height() { return this.bars ? ROW * this.figure.chart.rows.length : HEIGHT; }
+    height() { return this.bars || this.rows ? ROW * this.figure.chart.rows.length : HEIGHT; }
 
     seen(series) { return [null, `${this.index}/${series}`].includes(this.figure.isolated); }
 
@@ -137,8 +139,9 @@
         return button;
       });
       const rest = [];
-      for (const [label] of this.panel.levels) rest.push(["line", label]);
-      if (this.panel.best || this.panel.series.some((series) => series.special)) rest.push(["ring", this.figure.chart.special]);
+      for (const [label] of this.panel.levels) if (label) rest.push(["line", label]);
+      if (this.panel.rings.length || this.panel.series.some((series) => series.special)) rest.push(["ring", this.figure.chart.special]);
+      if (this.panel.crosses.length) rest.push(["cross", this.figure.chart.crossed]);
       return [...this.buttons.map((button) => make("li", {}, button)),
         ...rest.map(([kind, label]) => make("li", {}, make("span", {}, mark(kind), label)))];
     }
@@ -157,7 +160,7 @@
       const width = this.box.clientWidth;
       if (!width) return;
       if (this.view) this.view.finalize();
-      const spec = this.bars ? this.drawnBars(width) : this.drawnValues();
+      const spec = this.bars ? this.drawnBars(width) : this.rows ? this.drawnRows(width) : this.drawnValues();
       this.view = new vega.View(vega.parse({
         $schema: "https://vega.github.io/schema/vega/v6.json", width, height: this.height(), padding: 4,
         autosize: { type: "fit-x", contains: "padding" }, config: { aria: false, axis: { labelFont: "inherit", titleFont: "inherit" } },
@@ -180,9 +183,17 @@
     drawnValues() {
       const { chart, logarithmic, stretched, axisIndex } = this.figure;
       const domain = this.scales();
-      const epochs = chart.axes.length > 1 && axisIndex === 0;
+      const counted = chart.whole && axisIndex === 0;
       const at = { x: { scale: "x", field: "x" }, y: { scale: "y", field: "y" } };
       const data = [], marks = [];
+      for (const [from, to] of this.panel.shaded) {
+        marks.push({ type: "rect", clip: true, encode: { enter: { x: { scale: "x", value: from }, x2: { scale: "x", value: to },
+          y: { value: 0 }, y2: { signal: "height" }, fill: { value: "var(--grid)" } } } });
+      }
+      for (const place of this.panel.crosses) {
+        marks.push({ type: "symbol", encode: { enter: { x: { scale: "x", value: place }, y: { value: 6 }, angle: { value: 45 },
+          shape: { value: "cross" }, size: { value: 70 }, fill: { value: INK } } } });
+      }
       for (const [, value] of this.panel.levels) {
         marks.push({ type: "rule", encode: { enter: { x: { value: 0 }, x2: { signal: "width" }, y: { scale: "y", value },
           stroke: { value: "var(--quiet)" }, strokeDash: { value: [2, 3] }, strokeWidth: { value: 1.4 } } } });
@@ -194,12 +205,20 @@
         const opacity = { value: this.seen(number) ? 1 : DIM }, name = `s${number}`;
         data.push({ name, values: series.points.map((p) => ({ x: p[PLACE + axisIndex], y: p[VALUE], low: p[LOW], high: p[HIGH], name: p.at(-1) })) });
         if (chart.kind === "lines") {
-          if (series.points.some((p) => p[LOW] < p[HIGH])) {
+          if (chart.interval) {
+            marks.push({ type: "rule", clip: true, from: { data: name }, encode: { enter: { x: at.x, y: { scale: "y", field: "low" },
+              y2: { scale: "y", field: "high" }, stroke: colour, opacity, strokeWidth: { value: 1.5 } } } });
+          } else if (series.points.some((p) => p[LOW] < p[HIGH])) {
             marks.push({ type: "area", clip: true, from: { data: name }, encode: { enter: { x: at.x, y: { scale: "y", field: "low" },
               y2: { scale: "y", field: "high" }, fill: colour, fillOpacity: { value: this.seen(number) ? 0.18 : 0.04 } } } });
           }
           marks.push({ type: "line", clip: true, from: { data: name }, encode: { enter: { ...at, stroke: colour, opacity,
             strokeWidth: { value: series.width * 1.3 }, strokeDash: { value: series.dash.map((part) => part * 1.3) }, strokeJoin: { value: "round" } } } });
+        }
+        if (series.faint.length) {
+          data.push({ name: `${name}_faint`, values: series.faint.map((p) => ({ x: p[PLACE], y: p[VALUE] })) });
+          marks.push({ type: "symbol", clip: true, from: { data: `${name}_faint` }, encode: { enter: { ...at, size: { value: 14 },
+            fill: colour, opacity: { value: this.seen(number) ? 0.5 : DIM } } } });
         }
         if (series.special) {
           marks.push({ type: "symbol", from: { data: name }, encode: { enter: { ...at, size: { value: 300 }, opacity,
@@ -221,8 +240,7 @@
           encode: { enter: { text: { field: "datum.name" }, fontSize: { value: 11 }, fill: { value: INK }, fillOpacity: { field: "datum.opacity" } } },
           transform: [{ type: "label", size: { signal: "[width + 40, height]" }, offset: [2, 8, 16], anchor: ["right", "top-right", "bottom-right", "left", "top", "bottom", "top-left", "bottom-left"] }] });
       }
-      if (this.panel.best) {
-        const p = this.panel.best;
+      for (const p of this.panel.rings) {
         marks.push({ type: "symbol", encode: { enter: { x: { scale: "x", value: p[PLACE + axisIndex] }, y: { scale: "y", value: p[VALUE] },
           size: { value: 55 }, fill: { value: "var(--page)" }, stroke: { value: INK }, strokeWidth: { value: 1.5 } } } });
       }
@@ -233,8 +251,43 @@
           { name: "y", type: logarithmic ? "log" : "linear", domain: domain.y, range: "height", zero: false, nice: false },
         ],
         axes: [
-          axis("x", "bottom", chart.axes[axisIndex], stretched, domain.x, epochs ? { tickMinStep: 1, tickCount: 8 } : {}),
+          axis("x", "bottom", chart.axes[axisIndex], stretched, domain.x, counted ? { tickMinStep: 1, tickCount: 8 } : {}),
           axis("y", "left", this.headsRow() ? chart.value : null, logarithmic, domain.y),
+        ],
+      };
+    }
+
+    drawnRows(width) {
+      const { chart, logarithmic } = this.figure, narrow = width < 480;
+      const points = [], faint = [];
+      this.panel.series.forEach((series, number) => {
+        const look = { colour: paint(series.colour), fill: series.filled ? paint(series.colour) : "var(--page)", shape: series.shape };
+        const opacity = this.seen(number) ? 1 : DIM;
+        points.push(...series.points.map((p) => ({ row: p[PLACE], x: p[VALUE], low: p[LOW], high: p[HIGH], opacity, ...look })));
+        faint.push(...series.faint.map((p) => ({ row: p[PLACE], x: p[VALUE], opacity: opacity / 2, ...look })));
+      });
+      const domain = widened(chart.domain, logarithmic, 0.04), place = { scale: "y", field: "row", band: 0.5 };
+      const at = { x: { scale: "x", field: "x" }, y: place, opacity: { field: "opacity" } };
+      return {
+        data: [{ name: "points", values: points }, { name: "faint", values: faint }],
+        signals: [{ name: "names", value: chart.rows }],
+        scales: [
+          { name: "x", type: logarithmic ? "log" : "linear", domain, range: "width", zero: false, nice: false },
+          { name: "y", type: "band", domain: chart.rows.map((_, row) => row), range: "height" },
+        ],
+        axes: [
+          axis("x", "bottom", chart.value, logarithmic, domain),
+          axis("y", "left", null, false, null, { grid: false, ticks: false, labelLimit: narrow ? 130 : 320, labelOverlap: false, format: "d",
+            encode: { labels: { update: { text: { signal: "names[datum.value]" } } } } }),
+        ],
+        marks: [
+          ...this.panel.levels.map(([, value]) => ({ type: "rule", encode: { enter: { x: { scale: "x", value }, y: { value: 0 },
+            y2: { signal: "height" }, stroke: { value: "var(--quiet)" } } } })),
+          { type: "symbol", from: { data: "faint" }, encode: { enter: { ...at, size: { value: 16 }, fill: { field: "colour" } } } },
+          { type: "rule", from: { data: "points" }, encode: { enter: { x: { scale: "x", field: "low" }, x2: { scale: "x", field: "high" },
+            y: place, stroke: { field: "colour" }, strokeWidth: { value: 1.6 }, opacity: at.opacity } } },
+          { type: "symbol", from: { data: "points" }, encode: { enter: { ...at, shape: { field: "shape" }, size: { value: 55 },
+            fill: { field: "fill" }, stroke: { field: "colour" }, strokeWidth: { value: 1.4 } } } },
         ],
       };
     }
@@ -288,6 +341,9 @@
             const from = series.shape ? p[VALUE] : reached[p[PLACE]];
             const to = series.shape ? p[VALUE] : (reached[p[PLACE]] += p[VALUE]);
             box = [x(from), x(to), y(p[PLACE]), y(p[PLACE]) + y.bandwidth()];
+          } else if (this.rows) {
+            const middle = y(p[PLACE]) + y.bandwidth() / 2;
+            box = [x(p[VALUE]), x(p[VALUE]), middle, middle];
           } else {
             box = [x(p[PLACE + axisIndex]), x(p[PLACE + axisIndex]), y(p[VALUE]), y(p[VALUE])];
           }
@@ -334,9 +390,10 @@
     }
 
     lines({ series, point: p }) {
-      const { chart } = this.figure, spread = p[LOW] < p[HIGH] ? [say("range", number(p[LOW]), number(p[HIGH]))] : [];
+      const { chart } = this.figure, spread = p[LOW] < p[HIGH] ? [say(chart.interval ? "interval" : "range", number(p[LOW]), number(p[HIGH]))] : [];
       if (this.bars) return [chart.rows[p[PLACE]], `${this.panel.series[series].label}: ${number(p[VALUE])} ${chart.value}`];
       const places = chart.axes.map((name, index) => `${name}: ${number(p[PLACE + index])}`);
+      if (this.rows) return [chart.rows[p[PLACE]], `${chart.value}: ${number(p[VALUE])}`, ...spread];
       const loss = chart.logarithmic === null ? [] : [say("loss", number(Math.log(p[VALUE])))];
       return [this.panel.series[series].label, `${chart.value}: ${number(p[VALUE])}`, ...spread, ...loss, ...places];
     }
@@ -376,7 +433,7 @@
   function swatch(series, kind) {
     const colour = paint(series.colour);
     if (kind === "bars") return drawing(12, ["rect", series.shape ? { x: 4.5, width: 3, height: 12, fill: colour } : { y: 1, width: 10, height: 10, fill: colour }]);
-    const width = kind === "points" ? 12 : 26, shapes = [];
+    const width = kind === "lines" ? 26 : 12, shapes = [];
     if (kind === "lines") {
       shapes.push(["line", { x1: 1, x2: 25, y1: 6, y2: 6, stroke: colour, "stroke-width": series.width * 1.3, "stroke-dasharray": series.dash.map((part) => part * 1.3).join(" ") }]);
     }
@@ -388,6 +445,7 @@
   }
 
   function mark(kind) {
+    if (kind === "cross") return drawing(12, ["path", { d: "M2,2L10,10M10,2L2,10", stroke: "currentColor", "stroke-width": 2 }]);
     return kind === "line"
       ? drawing(26, ["line", { x1: 1, x2: 25, y1: 6, y2: 6, stroke: "var(--quiet)", "stroke-width": 1.4, "stroke-dasharray": "2 3" }])
       : drawing(14, ["circle", { cx: 7, cy: 6, r: 5, fill: "none", stroke: "var(--quiet)", "stroke-width": 1.2 }]);
