@@ -333,6 +333,7 @@ class TestReport:
         }  # fmt: skip
         assert "the advantage of adapting the rate of each weight survives tuning" in page
         assert (tmp_path / "report.tex").read_text().count("includegraphics") == 5
+        assert (tmp_path / "report.html").read_text().count('<figure class="chart"') == 5
         answered = json.loads((tmp_path / "answers.json").read_text())
         assert answered["answered"] == ["untuned", "sizes", "one_seed"]
         assert (answered["scale"], answered["vocabulary"], answered["seeds"]) == ("laptop", 4096, 5)

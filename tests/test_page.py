@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -15,12 +16,15 @@ import pandas as pd
 import pytest
 import yaml
 
+from lm.controlled.findings import find as find_controlled
+from lm.controlled.report import write_report as write_controlled
 from lm.findings.study import find
 from lm.report.html import Html
 from lm.report.report import write_report
 from lm.report.vega import runtime
 from lm.results.reference import load_reference
 from lm.results.summarize import summarize
+from tests.controlled_synthetic import study, whole
 from tests.synthetic import GRID, make_results
 from tests.test_report import AWKWARD, CORPUS, TEMPLATES
 
@@ -71,6 +75,15 @@ def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(
         make_results(grid, seeds=(1, 2, 3), diverged=("lost",), corpus=CORPUS), tmp_path_factory.mktemp("odd")
     )
+
+
+@pytest.fixture(scope="module")
+def controlled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("controlled")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lm.controlled.figures.save", lambda canvas, _: plt.close(canvas))
+        write_controlled(find_controlled(study(whole())), (), TEMPLATES, folder)
+    return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +183,7 @@ class TestFile:
 @needs_browser
 class TestBrowser:
     @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-    @pytest.mark.parametrize("which", ["page_file", "odd_file"])
+    @pytest.mark.parametrize("which", ["page_file", "odd_file", "controlled_file"])
     def test_no_fault_no_request_and_nothing_wider_than_the_screen(
         self, browser: Any, which: str, size: dict[str, int], request: pytest.FixtureRequest
     ):
@@ -232,6 +245,27 @@ class TestBrowser:
             assert tip.startswith(experiment)
             shown = float(re.search(rf"{part}: ([\d.]+) MiB", tip).group(1))
             assert shown == pytest.approx(runs.set_index("experiment").loc[experiment.split(":")[0], column], rel=5e-4)
+
+    def test_the_controlled_study_reads_too(self, browser: Any, controlled_file: Path):
+        """A trial by its rate, and an arm by its mean over seeds with the interval."""
+        opened = Visit(browser, controlled_file)
+        arms = {arm.name: arm for arm in study(whole()).arms}
+        opened.draw("rates").locator(".plot").first.focus()
+        opened.page.keyboard.press("Home")
+        shown = figures(opened.tip("rates"))
+        first = min(arms["lstm_adam"].trials, key=lambda trial: trial.rate)
+        assert opened.tip("rates").startswith("Adam\n")
+        assert shown["learning rate"] == pytest.approx(first.rate, rel=5e-4)
+        assert shown["nats"] == pytest.approx(first.loss, rel=5e-4)
+        figure = opened.draw("confirmed")
+        figure.get_by_role("button", name="GPT-1, Momentum").click()
+        figure.locator(".plot").focus()
+        opened.page.keyboard.press("Home")
+        losses = arms["gpt_momentum"].losses.values()
+        mean = math.exp(sum(losses) / len(losses))
+        assert figures(opened.tip("confirmed"))["test perplexity"] == pytest.approx(mean, rel=5e-4)
+        assert "interval" in opened.tip("confirmed")
+        opened.page.close()
 
     def test_the_keyboard_reads_and_it_is_heard(self, visit: Visit):
         plot = visit.draw("experiment-1").locator(".plot")

@@ -71,9 +71,12 @@
   const [VALUE, LOW, HIGH, PLACE] = [0, 1, 2, 3];
   const HEIGHT = 280, ROW = 24;
 
+  const steps = (size) => Array.from({ length: Math.round(9 / size) }, (_, index) => 1 + index * size);
+
   // Round values for a logarithmic axis: 1-2-5 steps, finer where the range is narrow
   function roundValues([low, high]) {
-    for (const mantissas of [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8], [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]]) {
+    for (const mantissas of [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8], [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9],
+      steps(0.5), steps(0.25), steps(0.1)]) {
       const found = [];
       for (let decade = Math.floor(Math.log10(low)); decade <= Math.log10(high); decade++) {
         found.push(...mantissas.map((m) => m * 10 ** decade).filter((value) => low <= value && value <= high));
@@ -84,12 +87,12 @@
   }
 
   // A range with a margin on either side, so that nothing lies on the frame
-  function widened([low, high], logarithmic, share) {
+  function widened([low, high], logarithmic, share, alone = 1e-3 * Math.abs(high) + 1e-9) {
     if (logarithmic) {
       const margin = Math.exp(Math.max(share * Math.log(high / low), 0.02));
       return [low / margin, high * margin];
     }
-    const margin = Math.max(share * (high - low), 1e-9 + 1e-3 * Math.abs(high));
+    const margin = low < high ? share * (high - low) : alone;
     return [low - margin, high + margin];
   }
 
@@ -163,7 +166,7 @@
       const spec = this.bars ? this.drawnBars(width) : this.rows ? this.drawnRows(width) : this.drawnValues();
       this.view = new vega.View(vega.parse({
         $schema: "https://vega.github.io/schema/vega/v6.json", width, height: this.height(), padding: 4,
-        autosize: { type: "fit-x", contains: "padding" }, config: { aria: false, axis: { labelFont: "inherit", titleFont: "inherit" } },
+        autosize: { type: "fit-x", contains: "padding" }, config: { aria: false, axis: { labelFont: "sans-serif", titleFont: "sans-serif" } },
         ...spec,
       }), { renderer: "svg", container: this.canvas, hover: false });
       this.view.run();
@@ -175,7 +178,7 @@
       const { chart, logarithmic, stretched, axisIndex } = this.figure;
       const places = this.figure.chart.panels.flatMap((panel) => panel.series.flatMap((s) => s.points.map((p) => p[PLACE + axisIndex])));
       const reach = [Math.min(...places), Math.max(...places)];
-      const x = chart.kind === "points" ? widened(reach, stretched, 0.08) : reach[0] < reach[1] ? reach : [reach[0] - 0.5, reach[1] + 0.5];
+      const x = widened(reach, stretched, { points: 0.08, lines: chart.interval ? 0.08 : 0.02 }[chart.kind], 0.5);
       const y = widened(chart.domain, logarithmic, chart.kind === "points" ? 0.1 : 0.05);
       return { x: chart.kind === "points" && !stretched ? [Math.max(0, x[0]), x[1]] : x, y };
     }
@@ -237,7 +240,7 @@
         // hardly seen, but seen: what is drawn is what names keep clear of
         marks.push({ type: "symbol", name: "anchors", from: { data: "names" }, encode: { enter: { ...at, size: { field: "size" }, fill: { value: "#808080" }, fillOpacity: { value: 0.01 } } } });
         marks.push({ type: "text", from: { data: "anchors" }, interactive: false,
-          encode: { enter: { text: { field: "datum.name" }, fontSize: { value: 11 }, fill: { value: INK }, fillOpacity: { field: "datum.opacity" } } },
+          encode: { enter: { text: { field: "datum.name" }, font: { value: "sans-serif" }, fontSize: { value: 11 }, fill: { value: INK }, fillOpacity: { field: "datum.opacity" } } },
           transform: [{ type: "label", size: { signal: "[width + 40, height]" }, offset: [2, 8, 16], anchor: ["right", "top-right", "bottom-right", "left", "top", "bottom", "top-left", "bottom-left"] }] });
       }
       for (const p of this.panel.rings) {
