@@ -373,6 +373,15 @@ class TestReplication:
         assert replication(self.summaries(144.1, tokens=9), REFERENCE).outcome is Replicated.OTHER_TEXT
         assert replication(self.summaries(144.1, tokens=9), REFERENCE).beside[0].place is None
         assert replication(self.summaries(144.1, warmup=0.1), REFERENCE) is None
+        # shapes are told by what is trained of them: smaller ones, or embeddings that are learned
+        for other in (
+            {"weight_decay": 0.1},
+            {"beta2": 0.95},
+            {"epochs": 5},
+            {"context": 128},
+            {"trainable_parameters": 9},
+        ):
+            assert replication(self.summaries(144.1, **other), REFERENCE) is None
         other = summarize(*make_results({"1": ("lstm", 2, "adam")}, scale="reference"))
         assert replication(other, REFERENCE) is None
 
