@@ -221,6 +221,16 @@ class TestDocument:
         with pytest.raises(StudyError, match=r"depth\.j2, line 2"):
             written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
 
+    @pytest.mark.parametrize(
+        ("broken", "match"), [("fine\n{% macro a(b) %}", r"words\.j2, line 2"), (None, r"words\.j2: no")]
+    )
+    def test_so_is_one_whose_words_are_drawn(self, tmp_path: Path, broken: str | None, match: str):
+        shutil.copytree(TEMPLATES, tmp_path / "templates")
+        template = tmp_path / "templates" / "words.j2"
+        template.unlink() if broken is None else template.write_text(broken)
+        with pytest.raises(StudyError, match=match):
+            written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
+
     def test_every_figure_and_table_is_in_both(self, full: tuple[Path, str, str]):
         root, md, tex = full
         shown = re.findall(r"\(figures/([\w-]+)\.svg\)", md)
