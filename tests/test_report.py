@@ -170,6 +170,13 @@ class TestTables:
         assert remarks["5"] == {}
         assert table.facts["again"] == "1-42"
 
+    def test_seeds_on_other_hardware_are_named_below_times_and_memory(self, tmp_path: Path, _no_figures: None):
+        runs, epochs = make_results({"1": GRID["1"], "5": GRID["5"]}, seeds=(42, 43, 44))
+        runs.loc[(runs["experiment"] == "5") & (runs["seed"] == 44), "hardware"] = "Other"
+        markdown, _ = written(concluded(runs, epochs), tmp_path)
+        said = "Seeds of experiment 5 that ran on other hardware than most of its seeds are not in the means."
+        assert markdown.count(said) == 2
+
     def test_the_report_says_how_to_measure_again(self, tmp_path: Path, _no_figures: None):
         runs, epochs = make_results({"1": GRID["1"], "5": GRID["5"]})
         runs.loc[runs["experiment"] == "1", "other_cpu_seconds"] = runs["process_cpu_seconds"]

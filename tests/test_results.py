@@ -218,6 +218,16 @@ class TestSummaries:
         with pytest.raises(StudyError, match=f"unknown .* '{word}'.*has"):
             summarize(*make_results({"1": run}))
 
+    def test_seeds_on_other_hardware_are_in_no_mean_of_times_and_memory(self):
+        runs, epochs = make_results({"1": GRID["1"]}, seeds=(42, 43, 44))
+        lone = runs["seed"] == 44
+        runs.loc[lone, ["hardware", "train_seconds", "memory_footprint_mb"]] = ["Other", 9e4, 9e4]
+        (summary,) = summarize(runs, epochs).experiments
+        assert [run.elsewhere for run in summary.runs] == [False, False, True]
+        assert summary.train_seconds.mean == pytest.approx(runs[~lone]["train_seconds"].mean())
+        assert summary.memory.footprint == pytest.approx(runs[~lone]["memory_footprint_mb"].mean())
+        assert summary.validation_loss.mean == pytest.approx(runs["validation_loss"].mean()), "losses compare"
+
     def test_hardware_marks(self):
         runs, epochs = make_results({"1": GRID["1"], "2": GRID["2"], "3": GRID["3"]})
         runs.loc[runs["experiment"] == "3", "hardware"] = "Other"
