@@ -368,6 +368,11 @@ class TestEffects:
         assert [step.effect for step in series.steps] == [Deeper.FAILED, Deeper.FAILED]
         assert series.steps[0].comparison.learned is Learned.NEITHER
 
+    def test_one_that_learned_where_the_base_did_not_is_no_help_of_depth(self):
+        learned = {"run": ("lstm", 2, "adamw"), "curves": LEARNING}
+        judge = judged({"1": {"run": ("lstm", 1, "adamw"), "curves": [UNIGRAM] * 5}, "2": learned})
+        assert [step.effect for step in depth(judge).series[0].steps] == [Deeper.ALONE]
+
     def test_a_run_that_still_falls_has_not_failed(self):
         falling = {"curves": [8.0, 7.6, 7.2, 6.9, 6.8], "run": ("lstm", 2, "adamw")}
         judge = judged({"2": {"curves": LEARNING, "run": ("lstm", 1, "adamw")}, "9": falling})
