@@ -306,6 +306,13 @@ class TestCollect:
         assert next(r for r in runs.to_pylist() if r["experiment"] == "1")["norm"] is None
         assert epochs.num_rows == 2 * runs.num_rows
 
+    def test_a_run_on_several_processes_is_on_other_hardware(self, laid):
+        study, runs = laid
+        cost = runs / f"5-{study.seeds[0]}" / "cost.json"
+        cost.write_text(json.dumps(json.loads(cost.read_text()) | {"processes": 4}))
+        found = {row["experiment"]: row["hardware"] for row in collect(*laid, CARD)[0].to_pylist()}
+        assert (found["5"], found["6"]) == ("CPU, 4 processes", "CPU")
+
     def test_tokens_that_lose_text_have_no_bits_per_byte(self, laid):
         lossy = CARD | {"tokenizer": {"kind": "gpt1"}}
         assert loses_text(lossy)
