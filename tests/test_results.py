@@ -176,7 +176,14 @@ class TestSpread:
         assert (found.freedom, found.borrowed) == (4, False)
 
     @pytest.mark.parametrize(
-        "content", ["scale\n1\n", "scale,vocabulary,kind,experiment,run,validation_perplexity\na,b"]
+        "content",
+        [
+            "",
+            "scale\n1\n",
+            "scale,vocabulary,kind,exper",
+            "scale,vocabulary,kind,experiment,run,validation_perplexity\n",
+            "scale,vocabulary,kind,experiment,run,validation_perplexity\na,b",
+        ],
     )
     def test_another_table(self, tmp_path, content):
         path = tmp_path / "spread.csv"
