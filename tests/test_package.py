@@ -89,3 +89,20 @@ def test_one_license():
 
 def test_the_oldest_python_is_the_one_that_types_are_checked_for():
     assert PROJECT["project"]["requires-python"] == f">={PROJECT['tool']['mypy']['python_version']}"
+
+
+def test_the_workflow_runs_what_is_run_here_and_needs_no_secret():
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert ".ci/run" in ran
+    assert any("python -m stages.compare" in run for run in ran)
+    assert "secrets." not in text
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+
+
+def test_hooks_run_what_the_developers_requirements_install():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    tools = {requirement.name for requirement in required("requirements-dev.txt")} | {"python"}
+    assert {hook["language"] for hook in hooks} == {"system"}
+    assert {hook["entry"].split()[0] for hook in hooks} <= tools
