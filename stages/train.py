@@ -6,7 +6,7 @@ import argparse
 import errno
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from lm.training.lock import one_trainer
 from lm.training.loop import Job, Trainer
 from lm.training.memory import MemoryMeter
 from lm.training.outputs import files_of_a_run, put_back_run, runs_side_by_side, write_run
+from lm.training.processes import Place, Processes, joined
 from lm.training.progress import Progress
 from lm.training.saver import Saver
 from lm.training.stopping import Interrupted, Parent, Stop
@@ -49,9 +50,10 @@ _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run and the places of its files."""
+    """A run, the places of its files, and this process's place among those that train it."""
 
     name: str
+    place: Place
     job: Job
     card: dict[str, Any]
     test_starts: NDArray[np.int64]
@@ -68,13 +70,16 @@ def main() -> None:
     parent = Parent()
     run = _open_run(_parse())
     try:
-        with one_trainer(run.checkpoint.with_suffix(".lock")):
-            if run.finished and put_back_run(run.finished, run.belongs_to, run.out, weights=run.weights):
-                _say(f"{run.name}: trained before on this machine; its files are put back (--no-reuse trains anew)")
-            else:
-                _train(run, Stop(parent))
+        with one_trainer(run.checkpoint.with_suffix(".lock")) if run.place.first else nullcontext():
+            known = run.place.first and _put_back(run)
+            if known and not run.place.torchrun:
+                return
+            with joined(run.place, run.job.compute.device) as processes:
+                if not processes.first_says(known):
+                    _train(run, parent, processes)
     except Interrupted as stopped:
-        _say(f"{run.name}: stopped by {stopped}; saved {run.checkpoint}: `dvc repro` goes on from there")
+        if run.place.first:
+            _say(f"{run.name}: stopped by {stopped}; saved {run.checkpoint}: `dvc repro` goes on from there")
         raise SystemExit(128 + stopped.signal_number) from None
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in _NO_MEMORY):
@@ -84,12 +89,24 @@ def main() -> None:
         raise StudyError(f"{run.name}: {_what_failed(error, run.checkpoint)}") from None
 
 
-def _train(run: Run, stop: Stop) -> None:
+def _put_back(run: Run) -> bool:
+    """Whether this machine has trained the run before; its files are in their place then."""
+    if not run.finished or not put_back_run(run.finished, run.belongs_to, run.out, weights=run.weights):
+        return False
+    _say(f"{run.name}: trained before on this machine; its files are put back (--no-reuse trains anew)")
+    return True
+
+
+def _train(run: Run, parent: Parent, processes: Processes) -> None:
     first_use(run.job.config, run.job.compute)
     meter = MemoryMeter(run.job.compute.device)
-    trainer = Trainer(run.job, stop)
+    trainer = Trainer(run.job, Stop(parent, processes.largest), processes)
     saver = Saver(path=run.checkpoint, belongs_to=run.belongs_to, every_seconds=run.checkpoint_seconds, meter=meter)
     message = saver.restore(trainer)
+    _check_alike(run, trainer, processes)
+    if not processes.first:
+        trainer.run()
+        return
     trainer.run([meter, HistoryFile(run.out), Progress(run.name, message), saver])
     write_run(trainer, meter, run.card, run.test_starts, run.out, weights=run.weights)
     if run.finished:
@@ -97,14 +114,27 @@ def _train(run: Run, stop: Stop) -> None:
     checkpoints.remove(run.checkpoint)
 
 
+def _check_alike(run: Run, trainer: Trainer, processes: Processes) -> None:
+    """Raises :class:`StudyError` in a process that is about to train something else than the first."""
+    at = trainer.position
+    mine = run.belongs_to, at.epoch, at.step
+    if mine != processes.first_says(mine):
+        raise StudyError(
+            f"{run.name}: process {processes.rank} differs from the first in its files, its code, its kind of machine "
+            f"or its checkpoint {run.checkpoint}; all processes of a run need the same"
+        )
+
+
 def _open_run(arguments: argparse.Namespace) -> Run:
     """Everything that the command line names, read and checked before anything is trained."""
     runs_side_by_side()
     config = RunConfig.read(arguments.config)
+    place = Place.of_environment(config.training.shards)
     card = read_card(arguments.tokens)
     splits = {split: open_windows(arguments.tokens, split, config.model.context, card) for split in SPLITS}
     pretrained = open_embeddings(arguments.embeddings, config.model, card["vocabulary"])
     compute = settle(config.compute)
+    place.take_device(compute.device)
     name = f"{config.experiment}-{arguments.seed}"
     belongs_to = checkpoints.fingerprint(
         config.to_json().encode(),
@@ -116,6 +146,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
     )
     return Run(
         name=name,
+        place=place,
         job=Job(
             config=config,
             seed=arguments.seed,

@@ -55,6 +55,7 @@ def test_defaults_are_the_original_study(params, load):
         "dropout": 0.0,
         "label_smoothing": 0.0,
         "patience": None,
+        "shards": 1,
     }
     without = copy.deepcopy(params)
     del without["training"], without["split"]
@@ -71,6 +72,7 @@ def test_defaults_are_the_original_study(params, load):
         ("clip", 1.0, "training"),
         ("label_smoothing", 0.1, "training"),
         ("patience", 2, "training"),
+        ("shards", 4, "training"),
     ],
 )
 def test_a_remedy_reaches_every_run_that_it_applies_to_and_a_line_overrules_it(load, key, value, at):
@@ -158,6 +160,9 @@ REFUSED = {
     "clipping at zero": ({"training/clip": 0}, ["training.clip", "0", "greater than 0"]),
     "clipping, yes": ({"training/clip": True}, ["training.clip", "True", "number"]),
     "dropout of everything": ({"training/dropout": 1.0}, ["training.dropout", "1.0", "less than 1"]),
+    "three shards": ({"training/shards": 3}, ["training.shards", "3", "1, 2, 4, 8"]),
+    "too many shards": ({"training/shards": 128}, ["training.shards", "128", "64"]),
+    "a share of a shard": ({"training/shards": 2.0}, ["training.shards", "2.0", "integer"]),
     "smoothing all away": ({"training/label_smoothing": 1.0}, ["training.label_smoothing", "less than 1"]),
     "no patience": ({"training/patience": 0}, ["training.patience", "0", "greater than 0"]),
     "patience of a half": ({"training/patience": 0.5}, ["training.patience", "0.5", "integer"]),

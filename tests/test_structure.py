@@ -25,6 +25,7 @@ ROOMS = {
     "results": {"errors", "config"},
     "findings": {"errors", "config", "results"},
     "report": {"errors", "config", "results", "findings"},
+    "controlled": {"errors", "config", "corpus", "results", "findings", "report"},
     "trained": {"errors", "config", "corpus", "embeddings", "models", "training", "results"},
     "launch": {"errors", "config", "corpus", "prediction"},
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lm.config.architectures import ARCHITECTURES, all_sizes
 from lm.config.optimizers import OPTIMIZERS, all_keys
@@ -35,6 +35,15 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PartBelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
 Clip = Annotated[float, Field(gt=0.0)]
 Patience = Annotated[int, Field(gt=0)]
+
+
+def _power_of_two(number: int) -> int:
+    if number & (number - 1):
+        raise ValueError("not a power of two; allowed: 1, 2, 4, 8, 16, 32, 64")
+    return number
+
+
+Shards = Annotated[int, Field(gt=0, le=64), AfterValidator(_power_of_two)]
 
 
 class ModelConfig(Strict):
@@ -167,7 +176,7 @@ class TrainingConfig(Strict):
     patience: Patience | None = Field(
         default=None, description="epochs without a better validation loss that end a run"
     )
-    shards: Literal[1] = Field(default=1, description="parts that a batch is shared out in; one, so far")
+    shards: Shards = Field(default=1, description="slices of a batch whose gradients are added in a fixed order")
 
 
 class ComputeConfig(Strict):

@@ -35,6 +35,7 @@ from lm.config.run import (
     Precision,
     RunConfig,
     ScheduleName,
+    Shards,
     Share,
     Size,
     Threads,
@@ -131,6 +132,7 @@ class Remedies(Strict):
     dropout: PartBelowOne = 0.0
     label_smoothing: PartBelowOne = 0.0
     patience: Patience | None = None
+    shards: Shards = 1
 
     def named(self) -> dict[str, Any]:
         """Those that are written down, by name."""
@@ -308,7 +310,7 @@ def load_study(path: Path = PARAMS) -> Study:
 
     Raises :class:`StudyError`, one line naming key, value and what is allowed, for the first problem found.
     """
-    content = _read(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise StudyError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
     try:
@@ -321,7 +323,8 @@ def load_study(path: Path = PARAMS) -> Study:
     return study
 
 
-def _read(path: Path) -> object:
+def read_yaml(path: Path) -> object:
+    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read."""
     text = ""
     try:
         text = path.read_text(encoding="utf-8")

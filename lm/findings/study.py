@@ -18,6 +18,7 @@ from lm.findings.remedies import Advice, Treated, advice, treated, treated_pairs
 from lm.findings.replication import Replication, replication
 from lm.findings.stopping import Stopping, stopping
 from lm.results.reference import Reference
+from lm.results.spread import Spread
 from lm.results.summary import Summaries
 
 
@@ -41,8 +42,8 @@ class Findings:
     limits: tuple[Limit, ...]
 
 
-def find(summaries: Summaries, reference: Reference, params: dict[str, Any]) -> Findings:
-    """Everything that is concluded; ``params`` is params.yaml as read, for the lines that it makes possible."""
+def judge_of(summaries: Summaries, spread: Spread) -> Judge:
+    """Who decides in this study: its questions are the families that verdicts are corrected within."""
     asked_of_optimizers = [pair for pairs in optimizer_pairs(summaries).values() for pair in pairs]
     families = [
         asked_of_optimizers,
@@ -50,7 +51,12 @@ def find(summaries: Summaries, reference: Reference, params: dict[str, Any]) -> 
         depth_pairs(summaries),
         treated_pairs(summaries),
     ]
-    judge = Judge(summaries, reference.spread, families)
+    return Judge(summaries, spread, families)
+
+
+def find(summaries: Summaries, reference: Reference, params: dict[str, Any]) -> Findings:
+    """Everything that is concluded; ``params`` is params.yaml as read, for the lines that it makes possible."""
+    judge = judge_of(summaries, reference.spread)
     sure = certainty(judge, reference.spread)
     stopped = stopping(summaries)
     return Findings(

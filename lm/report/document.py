@@ -66,6 +66,7 @@ def environment(templates: Path, kind: type[Writer]) -> jinja2.Environment:
         "listed": listed,
         "log_percent": lambda value: text.percent(text.change(value)),
         "number": text.number,
+        "rate": "{:g}".format,
         "percent": text.percent,
         "ppl": lambda loss, digits=None: text.perplexity(text.power(loss), digits),
         "seconds": text.seconds,
@@ -81,13 +82,20 @@ class Document:
     """What a template may call. Tables and figures are numbered in the order in which it calls them."""
 
     def __init__(
-        self, writer: Writer, templates: jinja2.Environment, tables: Mapping[str, Table], figures: Mapping[str, Figure]
+        self,
+        writer: Writer,
+        templates: jinja2.Environment,
+        tables: Mapping[str, Table],
+        figures: Mapping[str, Figure],
+        prefix: str = "",
     ) -> None:
         self._writer = writer
         self._tables, self._figures = tables, figures
         self._positions: dict[str, dict[str, int]] = {"table": {}, "figure": {}}
-        self._words = templates.get_template("words.j2").module
-        self._own: dict[str, Any] = {kind: templates.get_template(f"{kind}s.j2").module for kind in self._positions}
+        self._words = templates.get_template(f"{prefix}words.j2").module
+        self._own: dict[str, Any] = {
+            kind: templates.get_template(f"{prefix}{kind}s.j2").module for kind in self._positions
+        }
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the results have this table or figure."""
@@ -176,14 +184,17 @@ def render(
     context: Mapping[str, Any],
     tables: Mapping[str, Table] | None = None,
     figures: Mapping[str, Figure] | None = None,
+    prefix: str = "",
 ) -> str:
     """``<name>.<suffix>.j2`` of ``templates``, set by ``writer``.
+
+    Words, tables' and figures' captions come from ``<prefix>words.j2``, ``<prefix>tables.j2``, ``<prefix>figures.j2``.
 
     Raises StudyError naming template and line where a template can't be read.
     """
     made = environment(templates, writer)
     try:
-        document = Document(writer(), made, tables or {}, figures or {})
+        document = Document(writer(), made, tables or {}, figures or {}, prefix)
         page = made.get_template(f"{name}.{writer.suffix}.j2").render(doc=document, **context)
     except jinja2.TemplateSyntaxError as error:
         raise StudyError(f"{templates / (error.name or '')}, line {error.lineno}: {error.message}") from None

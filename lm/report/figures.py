@@ -83,12 +83,13 @@ def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: P
         for key, kind, paint in painters:
             painted = paint()
             if painted is not None:
-                _save(painted[0], folder / key)
+                save(painted[0], folder / key)
                 drawn[key] = Figure(key=key, kind=kind, facts=painted[1])
     return drawn
 
 
-def _save(canvas: Canvas, path: Path) -> None:
+def save(canvas: Canvas, path: Path) -> None:
+    """Write ``<path>.svg`` and ``<path>.pdf``, the same bytes for the same figure."""
     _lay_out(canvas)
     canvas.savefig(f"{path}.svg", metadata={"Date": None})
     canvas.savefig(f"{path}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
@@ -172,7 +173,7 @@ def _plot(axes: Axes, drawn: Curve, over: str, **style: Any) -> None:
         axes.fill_between(x, drawn.low, drawn.high, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _perplexity_axis(
+def perplexity_axis(
     axes: Axes, losses: Iterable[float], ceiling: float, right: str | None = None, share: float = 0.06
 ) -> None:
     """Loss drawn, read as perplexity on the left (1, 2, 5 times powers of ten) and, where ``right`` names that axis,
@@ -219,7 +220,7 @@ def _epoch_axis(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _legend_below(axes: Axes) -> None:
+def legend_below(axes: Axes) -> None:
     """Outside the panel, so that it hides no curve whatever the results."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=0.8, handlelength=2.2)
 
@@ -253,8 +254,8 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
         )
     values = [unigram, *(value for drawn, _ in series.values() for value in drawn.mean)]
     ceiling = _ceiling([summary])
-    _perplexity_axis(left, values, ceiling)
-    _perplexity_axis(right, values, ceiling, labels["loss"])
+    perplexity_axis(left, values, ceiling)
+    perplexity_axis(right, values, ceiling, labels["loss"])
     right.tick_params(labelleft=False)
     left.set_ylabel(labels["perplexity"])
     _epoch_axis(left, labels["epoch"])
@@ -300,8 +301,8 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> Canvas:
             axes.axhline(unigram, color=UNIGRAM, linestyle=":", linewidth=1.2, label=labels["unigram"])
         axes.set_title(drawable(model))
         _epoch_axis(axes, labels["epoch"])
-        _legend_below(axes)
-        _perplexity_axis(axes, losses, _ceiling(shown))
+        legend_below(axes)
+        perplexity_axis(axes, losses, _ceiling(shown))
     panels[0][0].set_ylabel(labels["validation perplexity"])
     return canvas
 
@@ -387,7 +388,7 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     axes.margins(x=0.08)
     axes.set_xlabel(labels["training time"])
     axes.set_ylabel(labels["best validation perplexity"])
-    _perplexity_axis(axes, (y for _, y in places.values()), ceiling, share=0.12)
+    perplexity_axis(axes, (y for _, y in places.values()), ceiling, share=0.12)
     handles = [
         Line2D([], [], marker=marker(summary), linestyle="", color="0.4", label=drawable(summary.model_label))
         for summary in _distinct(shown, "model")
@@ -460,7 +461,7 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(drawable(model))
         _epoch_axis(axes, labels["epoch"])
-        _legend_below(axes)
+        legend_below(axes)
     means = [value for summary in shown for value in drawn[summary.id].mean]
     low, high = max(min(means), -EXPLODED), min(max(means), 2 * _ceiling(shown))
     margin = max(0.06 * (high - low), 0.02)

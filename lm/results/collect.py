@@ -33,30 +33,45 @@ def collect(study: Study, runs: Path, card: dict[str, Any]) -> tuple[pa.Table, p
     rows, epochs = [], []
     for name, config in study.resolve().items():
         for seed in study.seeds:
-            folder = runs / f"{name}-{seed}"
-            history = _read_csv(folder / "history.csv")
-            timing = _read_csv(folder / "timing.csv").reindex(columns=_TIMING)
-            if list(history["epoch"]) != list(timing["epoch"]):
-                raise StudyError(f"{folder}/timing.csv: other epochs than history.csv; `dvc repro -f` trains it again")
-            epochs.append(history.merge(timing, on="epoch").assign(experiment=name, seed=seed))
-            row = {
-                "experiment": name,
-                "seed": seed,
-                "of": study.experiments[name].of,
-                "scale": study.scale,
-                **_settings(config),
-                **_text(card),
-                **read_json(folder / "metrics.json"),
-                **read_json(folder / "cost.json"),
-                "process_cpu_seconds": _total(timing["process_cpu_seconds"]),
-                "other_cpu_seconds": _total(timing["other_cpu_seconds"]),
-            }
-            if loses_text(card):
-                row |= {"validation_bits_per_byte": None, "test_bits_per_byte": None}
-            rows.append(row | study_perplexities(row))
+            row, history = read_run(runs / f"{name}-{seed}", config, name, seed, card)
+            rows.append(row | {"of": study.experiments[name].of, "scale": study.scale})
+            epochs.append(history)
+    return as_tables(rows, epochs, RUNS, runs)
+
+
+def read_run(
+    folder: Path, config: RunConfig, experiment: str, seed: int, card: dict[str, Any]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What a run's files hold: a row of ``RUNS`` without ``of`` and ``scale``, and its rows of ``EPOCHS``.
+
+    Raises :class:`StudyError` when a file is missing, unreadable, or does not fit the others.
+    """
+    history = _read_csv(folder / "history.csv")
+    timing = _read_csv(folder / "timing.csv").reindex(columns=_TIMING)
+    if list(history["epoch"]) != list(timing["epoch"]):
+        raise StudyError(f"{folder}/timing.csv: other epochs than history.csv; `dvc repro -f` trains it again")
+    row = {
+        "experiment": experiment,
+        "seed": seed,
+        **_settings(config),
+        **_text(card),
+        **read_json(folder / "metrics.json"),
+        **read_json(folder / "cost.json"),
+        "process_cpu_seconds": _total(timing["process_cpu_seconds"]),
+        "other_cpu_seconds": _total(timing["other_cpu_seconds"]),
+    }
+    if loses_text(card):
+        row |= {"validation_bits_per_byte": None, "test_bits_per_byte": None}
+    return row | study_perplexities(row), history.merge(timing, on="epoch").assign(experiment=experiment, seed=seed)
+
+
+def as_tables(
+    rows: list[dict[str, Any]], epochs: list[pd.DataFrame], schema: pa.Schema, runs: Path
+) -> tuple[pa.Table, pa.Table]:
+    """Rows of runs under ``schema``, and their epochs; raises :class:`StudyError` where a figure is of another kind."""
     try:
         return (
-            pa.Table.from_pylist(rows, schema=RUNS),
+            pa.Table.from_pylist(rows, schema=schema),
             pa.Table.from_pandas(pd.concat(epochs)[EPOCHS.names], schema=EPOCHS, preserve_index=False),
         )
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:

@@ -25,7 +25,9 @@ from lm.training.evaluation import mean_loss, to_device
 from lm.training.hardware import Compute
 from lm.training.loss import objective_and_nll
 from lm.training.optimizers import build_optimizer
+from lm.training.processes import Processes
 from lm.training.schedules import build_schedule
+from lm.training.shards import ShardedGradient, seed_dropout
 from lm.training.stopping import Interrupted, Stop
 
 _INTERVAL = 10
@@ -88,15 +90,21 @@ class Position:
 
 
 class Trainer:
-    """Trains one configuration with one seed."""
+    """Trains one configuration with one seed, alone or as one of several processes that all do the same.
 
-    def __init__(self, job: Job, stop: Stop | None = None) -> None:
+    All of them hold the same weights and take the same steps; the first alone scores and is looked on at.
+    """
+
+    def __init__(self, job: Job, stop: Stop | None = None, processes: Processes | None = None) -> None:
         config, self.compute = job.config, job.compute
-        self.job, self.stop = job, stop or Stop()
+        self.job, self.stop, self.processes = job, stop or Stop(), processes or Processes()
         torch.manual_seed(job.seed)
         self.model = build_model(config.model, job.vocabulary, job.pretrained).to(self.compute.device)
         self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
         self.scaler = torch.amp.GradScaler(self.compute.device.type, enabled=self.compute.precision == "fp16")
+        self.sharded = ShardedGradient(self.model.parameters(), config.training.shards, self.processes)
+        if config.training.shards > 1:
+            self.scaler.scale(torch.zeros((), device=self.compute.device))  # it sets itself up, were all slices empty
         # one graph for the batches of full size: a graph of any size depends on the sizes that it met, and a run
         # that was resumed has met others
         self.compiled = torch.compile(self.model, dynamic=False) if self.compute.compile else None
@@ -166,17 +174,13 @@ class Trainer:
             yield to_device(windows.batch(order[start : start + size]), self.compute.device)
 
     def _step(self, batch: Batch) -> Tensor:
-        """One update; returns the batch's total NLL without waiting for the device."""
+        """One update; returns the NLL of this process's part of the batch without waiting for the device."""
         training = self.job.config.training
         self._set_learning_rate()
-        whole = len(batch.inputs_BT) == training.batch
-        forward = self.compiled if self.compiled is not None and whole else self.model
-        with self.compute.autocast():
-            features = forward(batch.inputs_BT)
-        objective, nll = objective_and_nll(
-            features, self.model.embedding.weight, batch, self.compute.dtype, training.label_smoothing
-        )
-        self.scaler.scale(objective / batch.predicted).backward()
+        if training.shards == 1:
+            nll = self._backward(batch, batch.predicted)
+        else:
+            nll = self.sharded.form(batch, lambda part, shard: self._backward(part, batch.predicted, shard))
         if training.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
@@ -185,8 +189,27 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return nll
 
+    def _backward(self, part: Batch, predicted: int, shard: int | None = None) -> Tensor:
+        """Add the gradients of a part of a batch with so many ``predicted`` tokens in all; the part's total NLL."""
+        training = self.job.config.training
+        if shard is not None and self.job.config.model.dropout > 0:
+            seed_dropout(self.job.seed, self._steps_taken, shard)
+        whole = len(part.inputs_BT) == math.ceil(training.batch / training.shards)
+        forward = self.compiled if self.compiled is not None and whole else self.model
+        with self.compute.autocast():
+            features = forward(part.inputs_BT)
+        objective, nll = objective_and_nll(
+            features, self.model.embedding.weight, part, self.compute.dtype, training.label_smoothing
+        )
+        self.scaler.scale(objective / predicted).backward()
+        return nll
+
+    @property
+    def _steps_taken(self) -> int:
+        return self.position.epoch * self.steps_an_epoch + self.position.step
+
     def _set_learning_rate(self) -> None:
-        factor = self.schedule.factor(self.position.epoch * self.steps_an_epoch + self.position.step)
+        factor = self.schedule.factor(self._steps_taken)
         if factor != self._rate_factor:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.job.config.optimizer.lr * factor
@@ -195,7 +218,8 @@ class Trainer:
     def _end_interval(self) -> None:
         at = self.position
         at.spent = self.clock.pause()
-        for number, nll in enumerate(torch.stack(self._unread).tolist(), at.step - len(self._unread)):
+        nlls = self.processes.add_up(torch.stack(self._unread)).tolist()
+        for number, nll in enumerate(nlls, at.step - len(self._unread)):
             if at.diverged_step is None and not math.isfinite(nll):
                 at.diverged_step = at.epoch * self.steps_an_epoch + number
             at.train_nll += nll
@@ -212,20 +236,17 @@ class Trainer:
         self.clock.go_on()
 
     def _score_epoch(self) -> None:
-        at, splits = self.position, self.job.splits
+        at = self.position
         for each in self.callbacks:
             each.scoring_started(self)
-        clock = StepClock(self.compute.synchronize)
-        clock.restart(Spent())
-        validation_loss = mean_loss(self.model, splits["validation"], splits["validation"].indices, self.compute)
-        validation_seconds = clock.read().wall
-        train_eval_loss = mean_loss(self.model, splits["train"], self.sample, self.compute)
+        scores = self._score() if self.processes.first else (math.nan, 0.0, math.nan)
+        validation_loss, validation_seconds, train_eval_loss = self.processes.first_says(scores)
         for each in self.callbacks:
             each.scoring_ended(self)
         if not all(math.isfinite(loss) for loss in (validation_loss, train_eval_loss)):
             at.diverged_step = (at.epoch + 1) * self.steps_an_epoch
             return
-        predicted = splits["train"].predicted
+        predicted = self.job.splits["train"].predicted
         warm = at.rates[1:] or at.rates or [predicted / at.spent.wall]
         epoch = Epoch(
             epoch=at.epoch,
@@ -236,16 +257,25 @@ class Trainer:
             validation_seconds=validation_seconds,
             tokens_per_second=statistics.median(warm),
             process_cpu_seconds=at.spent.process,
-            other_cpu_seconds=at.spent.others,
+            other_cpu_seconds=at.spent.others if self.processes.size == 1 else None,  # the run's own among them
         )
         at.history.append(epoch)
         at.epoch, at.step, at.train_nll, at.spent, at.rates = at.epoch + 1, 0, 0.0, Spent(), []
-        if at.best is epoch:
+        if at.best is epoch and self.processes.first:
             self.best_weights = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.schedule.epoch_ended(validation_loss)
         for each in self.callbacks:
             each.epoch_ended(self)
+        self.stop.asked()
         self._stop_if_asked()
+
+    def _score(self) -> tuple[float, float, float]:
+        """Validation loss, the seconds that it took, and the loss over the sample of the training split."""
+        splits, clock = self.job.splits, StepClock(self.compute.synchronize)
+        clock.restart(Spent())
+        validation_loss = mean_loss(self.model, splits["validation"], splits["validation"].indices, self.compute)
+        seconds = clock.read().wall
+        return validation_loss, seconds, mean_loss(self.model, splits["train"], self.sample, self.compute)
 
     def _stop_if_asked(self) -> None:
         if self.stop.signal is not None:

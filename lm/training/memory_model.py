@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 
 from lm.config.optimizers import OPTIMIZERS
@@ -19,7 +20,8 @@ def predict_memory(
     """What a training step holds where it holds most, when the loss has formed its gradients: MiB by purpose.
 
     - ``model_parameters_mb``: all weights in fp32, frozen tables too;
-    - ``model_gradients_mb``: of what is trained, in fp32;
+    - ``model_gradients_mb``: of what is trained, in fp32; with ``shards`` also the sums that wait for their other half,
+      in a process that has all shards;
     - ``model_optimizer_mb``: the numbers that the optimizer keeps a trained parameter, in fp32;
     - ``model_activations_mb``: what the forward pass leaves for the backward pass, by the architecture's own account,
       and the copies of weights that autocast keeps for the step;
@@ -35,11 +37,13 @@ def predict_memory(
     keeps.
     """
     half = 2 if precision in ("bf16", "fp16") else 4
-    width, tokens = config.model.width, config.training.batch * config.model.context
+    shards = config.training.shards
+    windows = math.ceil(config.training.batch / shards)
+    width, tokens = config.model.width, windows * config.model.context
     parameters = sum(weight.numel() for weight in chain(model.parameters(), model.buffers()))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     table, table_trained = vocabulary * width, model.embedding.weight.requires_grad
-    step = Step(windows=config.training.batch, half=half, device=device)
+    step = Step(windows=windows, half=half, device=device)
     activations = entry(config.model.architecture).activation_bytes(config.model, step)
 
     rows = group_rows(vocabulary, device) if table_trained else chunk_rows(vocabulary, device)
@@ -54,7 +58,7 @@ def predict_memory(
         logits += table * half
     parts = {
         "model_parameters_mb": parameters * 4,
-        "model_gradients_mb": trained * 4,
+        "model_gradients_mb": trained * 4 * (1 if shards == 1 else 2 + int(math.log2(shards))),
         "model_optimizer_mb": trained * 4 * OPTIMIZERS[config.optimizer.name].state_copies,
         "model_activations_mb": activations,
         "model_logits_mb": logits,

@@ -140,6 +140,7 @@ def _cost(trainer: Trainer, meter: MemoryMeter, card: dict[str, Any]) -> dict[st
         "tokens_per_second": statistics.median(rates) if rates else None,
         "operations_per_epoch": sum(operations.values()),
         "side_by_side": runs_side_by_side(),
+        "processes": trainer.processes.size,
         "resumed": at.resumed,
         **meter.report(),
         **predict_memory(

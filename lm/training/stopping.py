@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -66,21 +66,27 @@ class Parent:
 
 
 class Stop:
-    """Whether a run is to stop: by which signal, or since its ``parent`` has ended, which counts as SIGTERM."""
+    """Whether a run is to stop: by which signal, or since its ``parent`` has ended, which counts as SIGTERM.
 
-    def __init__(self, parent: Parent | None = None) -> None:
+    ``signal`` is what it was when last looked at: one that comes between two looks waits for the next. ``agree`` makes
+    one number of those of all processes that train the run, so that none stops at a step at which another goes on.
+    """
+
+    def __init__(self, parent: Parent | None = None, agree: Callable[[int], int] = int) -> None:
         self.signal: int | None = None
-        self._parent = parent
+        self._came: int | None = None
+        self._parent, self._agree = parent, agree
 
     def asked(self) -> bool:
         """To be looked at between two steps."""
-        if self.signal is None and self._parent is not None and self._parent.ended():
-            self.signal = signal.SIGTERM
+        if self._came is None and self._parent is not None and self._parent.ended():
+            self._came = signal.SIGTERM
+        self.signal = self._agree(self._came or 0) or None
         return self.signal is not None
 
     def ask(self, number: int, _frame: FrameType | None = None) -> None:
         """A handler of signals: only note the number."""
-        self.signal = number
+        self._came = number
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -1,0 +1,1 @@
+"""The controlled study: rates chosen on validation with one seed, what is claimed judged on test with fresh ones."""

@@ -1,0 +1,49 @@
+"""What the controlled study gives to the default one: which open questions are answered, and the spread over seeds.
+
+Neither is a dependency of the default study in DVC, which would start the controlled one with it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from lm.controlled.findings import ControlledFindings
+from lm.controlled.results import Controlled
+from lm.findings.limits import Topic
+from lm.results.summary import perplexity
+
+
+def answers(findings: ControlledFindings) -> str:
+    """JSON: the limits of the default report that are answered, and for which text and scale they are."""
+    asked = {
+        Topic.UNTUNED: bool(findings.rankings),
+        Topic.SIZES: bool(findings.matches),
+        Topic.ONE_SEED: any(effect.deviation is not None for effect in findings.seed_effects),
+    }
+    text = findings.study.text
+    content = {
+        "answered": [topic for topic, there in asked.items() if there],
+        "corpus": text.corpus,
+        "scale": text.scale,
+        "vocabulary": text.vocabulary,
+        "text": text.fingerprint,
+        "seeds": len(findings.study.seeds),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def spread_rows(study: Controlled) -> str:
+    """CSV without a head: rows for ``reports/reference/spread.csv``, one a confirmation of an untreated arm."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for arm in study.arms:
+        if arm.of is not None or arm.failed:
+            continue
+        for run in arm.confirmed.runs:
+            loss = perplexity(run.validation_loss)
+            if loss is not None:
+                name, scale = f"controlled {arm.name}", study.text.scale
+                writer.writerow([scale, study.text.vocabulary, run.course.kind, name, run.seed, f"{loss:.4f}"])
+    return text.getvalue()

@@ -1,0 +1,28 @@
+"""Write the configurations of an arm that is tried at multiples of the rate chosen for another."""
+
+from __future__ import annotations
+
+import argparse
+
+from lm.config.run import RunConfig
+from lm.config.study import load_study
+from lm.controlled.places import trial_config, tuned_config
+from lm.controlled.protocol import load_protocol
+from lm.errors import reported
+
+
+@reported
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.controlled_after", description=__doc__)
+    parser.add_argument("arm")
+    name = parser.parse_args().arm
+    protocol = load_protocol()
+    rate = RunConfig.read(tuned_config(str(protocol.arms[name].of))).optimizer.lr
+    for point, config in protocol.resolve(load_study(), name, rate).items():
+        path = trial_config(name, point, relative=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(config.to_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Choose an arm's rate by validation loss; write the configuration that is confirmed with fresh seeds."""
+
+from __future__ import annotations
+
+import argparse
+
+from lm.controlled.places import tuned_config
+from lm.controlled.protocol import load_protocol
+from lm.controlled.rates import at_rate, chosen, read_beyond, read_trials
+from lm.errors import reported
+
+
+@reported
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.controlled_select", description=__doc__)
+    parser.add_argument("arm")
+    name = parser.parse_args().arm
+    protocol = load_protocol()
+    arm = protocol.arms[name]
+    trial = chosen(read_trials(name, arm) + read_beyond(name, arm, protocol.beyond))
+    tuned_config(name).parent.mkdir(parents=True, exist_ok=True)
+    tuned_config(name).write_text(at_rate(trial.config, trial.rate, name).to_json())
+
+
+if __name__ == "__main__":
+    main()

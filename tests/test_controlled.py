@@ -1,0 +1,519 @@
+"""The controlled study: its protocol, the choice of rates, and what is concluded from results whose truth is known."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lm.config.run import RunConfig
+from lm.config.study import load_study
+from lm.controlled.claims import Fate, compare
+from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
+from lm.controlled.outside import spread_rows
+from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
+from lm.controlled.protocol import load_protocol
+from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
+from lm.controlled.report import write_report
+from lm.controlled.results import Controlled
+from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
+from lm.errors import StudyError
+from lm.findings.study import judge_of
+from lm.results.spread import load_spread
+from lm.results.states import Kind
+from lm.results.statistics import holm
+from lm.results.summarize import summarize
+from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, whole
+from tests.synthetic import make_results
+from tests.test_structure import CODE, MODULES, closure
+
+ROOT = Path(__file__).parents[1]
+
+
+class TestStatistics:
+    def test_paired_intervals_cover_the_truth_as_often_as_they_say(self):
+        rng, truth, inside, trials = np.random.default_rng(1), 0.02, 0, 4000
+        for _ in range(trials):
+            shared = rng.normal(0, 0.05, 5)  # what both arms owe to the seed
+            first = dict(zip(SEEDS, shared + rng.normal(truth, 0.01, 5), strict=True))
+            second = dict(zip(SEEDS, shared + rng.normal(0, 0.01, 5), strict=True))
+            found = paired(first, second)
+            assert found is not None
+            inside += found.low <= truth <= found.high
+        assert inside / trials == pytest.approx(0.95, abs=0.01)
+
+    def test_pairing_takes_out_what_the_seed_does_to_both(self):
+        first = {seed: 4.0 + 0.1 * seed for seed in SEEDS}
+        found = paired(first, {seed: loss - 0.01 for seed, loss in first.items()})
+        assert found is not None
+        assert found.high - found.low < 1e-6
+
+    def test_a_missing_seed_leaves_the_common_ones(self):
+        first = {43: 4.0, 44: 4.2, 45: 4.1}
+        found = paired(first, {43: 3.9, 45: 4.1, 99: 0.0})
+        assert found is not None
+        assert (found.seeds, found.difference) == (2, pytest.approx(0.05))
+        assert paired(first, {43: 3.9}) is None
+        assert paired(first, {}) is None
+
+    def test_holm_keeps_the_error_of_a_whole_family(self):
+        """Six true nulls: without correction a quarter of families claim something, with it one in twenty."""
+        rng, claimed, naive, families = np.random.default_rng(2), 0, 0, 2000
+        for _ in range(families):
+            losses = rng.normal(4, 0.01, (12, 5))
+            found = [
+                paired(dict(enumerate(a)), dict(enumerate(b))) for a, b in zip(losses[::2], losses[1::2], strict=True)
+            ]
+            values = [each.p for each in found if each]
+            claimed += min(holm(values)) < 0.05
+            naive += min(values) < 0.05
+        assert claimed / families == pytest.approx(0.05, abs=0.015)
+        assert naive / families > 0.2
+
+    def test_shares_of_failed_seeds(self):
+        assert shares_p(5, 5, 0, 5) == pytest.approx(2 / 252)
+        assert shares_p(4, 5, 0, 5) == pytest.approx(0.0476, abs=1e-4)
+        assert shares_p(2, 5, 0, 5) == pytest.approx(0.4444, abs=1e-4)
+        assert shares_p(0, 5, 0, 5) == shares_p(3, 5, 3, 5) == 1.0
+
+    def test_probability_of_improvement(self):
+        assert improvement([1.0, 2.0], [3.0, 4.0]) == 1.0
+        assert improvement([1.0, 3.0], [2.0, 3.0]) == (1 + 1 + 0 + 0.5) / 4
+        assert improvement([], [1.0]) is None
+
+    def test_documents_are_resampled_together_with_their_sizes(self):
+        rng = np.random.default_rng(3)
+        tokens = rng.integers(100, 5000, 40).astype(float)
+        hard = rng.normal(4, 0.5, 40)
+        first, second = (hard + rng.normal(0.02, 0.01, 40)) * tokens, hard * tokens
+        found = resample_documents(first, second, tokens)
+        assert found is not None
+        assert found.low < 0.02 < found.high
+        assert found.high - found.low < 0.01  # the documents' difficulty, half a nat, is in both and does not count
+        assert found == resample_documents(first, second, tokens)
+        assert resample_documents(first[:1], second[:1], tokens[:1]) is None
+
+    def test_documents_cover_the_truth(self):
+        rng, inside, trials = np.random.default_rng(4), 0, 300
+        for _ in range(trials):
+            tokens = rng.integers(500, 1500, 60).astype(float)
+            found = resample_documents(rng.normal(0.02, 0.05, 60) * tokens, np.zeros(60), tokens, resamples=500)
+            assert found is not None
+            inside += found.low <= 0.02 <= found.high
+        assert inside / trials == pytest.approx(0.94, abs=0.03)
+
+    def test_best_after_is_the_mean_over_all_ways_to_draw(self):
+        losses = [4.5, 4.1, 5.0, 4.3]
+        for count in range(1, 5):
+            ways = [min(drawn) for drawn in itertools.combinations(losses, count)]
+            assert best_after(losses, count) == pytest.approx(sum(ways) / len(ways))
+        with pytest.raises(ValueError, match="5 of 4"):
+            best_after(losses, 5)
+
+
+CONFIG = RunConfig.model_validate(
+    {
+        "experiment": "a",
+        "model": {"architecture": "lstm", "layers": 1, "context": 8, "width": 8, "lstm_hidden": 8},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"batch": 2, "epochs": 1, "train_sample": 1},
+        "compute": {"device": "cpu", "precision": "fp32", "threads": 1},
+    }
+)
+
+
+def trials(losses: dict[float, float | None]) -> list[Trial]:
+    return [Trial(point=f"{rate:g}", rate=rate, loss=loss, config=CONFIG) for rate, loss in losses.items()]
+
+
+class TestRates:
+    @pytest.mark.parametrize(
+        ("losses", "rate", "edge"),
+        [
+            ({0.1: 5.0, 0.3: 4.0, 1.0: 4.5}, 0.3, Edge.NONE),
+            ({0.1: 4.0, 0.3: 4.2, 1.0: 4.5}, 0.1, Edge.LOW),
+            ({0.1: 5.0, 0.3: 4.2, 1.0: 4.1}, 1.0, Edge.HIGH),
+            ({0.1: 4.0, 0.3: 4.0, 1.0: 4.5}, 0.1, Edge.LOW),  # of equals the lower rate
+            ({0.1: 5.0, 0.3: 4.2, 1.0: None}, 0.3, Edge.NONE),  # what diverges bounds the grid
+            ({0.1: None, 0.3: None}, 0.1, Edge.LOW),  # all fail: smaller rates fail less
+        ],
+    )
+    def test_choice_and_edge(self, losses, rate, edge):
+        assert chosen(trials(losses)).rate == rate
+        assert edge_of(trials(losses)) is edge
+
+    def test_none_is_best_where_all_failed(self):
+        assert best(trials({0.1: None, 0.3: None})) is None
+
+    def test_rates_beyond_an_edge(self):
+        assert rates_beyond([0.03, 0.1], Edge.HIGH, 2) == [0.3, 1.0]
+        assert rates_beyond([0.003, 0.01], Edge.LOW, 3) == [0.001, 0.0003, 0.0001]
+        assert half_decades(30.0, 1) == 100.0
+        assert half_decades(0.002, 1) > 0.002
+
+    def test_the_rate_chosen_depends_on_no_test_loss(self):
+        """Two arms with the same validation losses choose the same rate, whatever the test split says."""
+        arms = {
+            name: Invented(
+                model="lstm", optimizer="adam", trials=curve(0.01, 4.3, ADAPTIVE["lstm"]), confirmed=around(loss)
+            )
+            for name, loss in (("a", 4.0), ("b", 6.0))
+        }
+        first, second = study(arms).arms
+        assert first.rate == second.rate == 0.01
+
+
+def two(**changes: object) -> tuple[Invented, Invented]:
+    base = Invented(model="gpt", optimizer="adam", trials=curve(0.003, 4.3, ADAPTIVE["gpt"]), confirmed=around(4.35))
+    return base, replace(base, optimizer="momentum", **changes)
+
+
+def contrast(first: Invented, second: Invented):
+    found = study({"first": first, "second": second})
+    (verdict,) = judge([(found.arms[0], found.arms[1])])
+    return verdict
+
+
+class TestVerdicts:
+    def test_a_planted_effect_is_found(self):
+        verdict = contrast(*two(confirmed=around(4.45)))
+        assert verdict.outcome is Outcome.LOWER
+        assert verdict.ratio == pytest.approx(math.expm1(-0.1), abs=0.02)
+        assert (verdict.p, verdict.improvement, verdict.family) == (pytest.approx(0, abs=0.01), 1.0, 1)
+
+    def test_a_planted_null_is_claimed_once_in_twenty_at_most(self):
+        base, _ = two()
+        arms = {f"a{i}": replace(base, confirmed=around(4.35, seed=i)) for i in range(40)}
+        found = study(arms).arms
+        alone = [judge([pair])[0].outcome for pair in zip(found[::2], found[1::2], strict=True)]
+        assert sum(outcome in (Outcome.LOWER, Outcome.HIGHER) for outcome in alone) <= 2
+        family = judge(zip(found[::2], found[1::2], strict=True))
+        assert not any(each.outcome in (Outcome.LOWER, Outcome.HIGHER) for each in family)
+
+    def test_alike_needs_a_narrow_interval_not_a_wide_one(self):
+        narrow = dict.fromkeys(SEEDS, 4.0) | {43: 4.001}
+        base, other = two()
+        assert (
+            contrast(replace(base, confirmed=narrow), replace(other, confirmed=dict.fromkeys(SEEDS, 4.0))).outcome
+            is Outcome.ALIKE
+        )
+        wide = contrast(replace(base, confirmed=around(4.35, 0.05)), replace(other, confirmed=around(4.351, 0.05, 1)))
+        assert wide.outcome is Outcome.UNDECIDED
+
+    def test_the_correction_can_take_a_difference_away(self):
+        base, _ = two()
+        arms = {f"a{i}": replace(base, confirmed=around(4.35 + 0.03 * (i == 1), 0.012, i)) for i in range(24)}
+        found = study(arms).arms
+        pairs = list(zip(found[::2], found[1::2], strict=True))
+        alone, corrected = judge(pairs[:1])[0], judge(pairs)[0]
+        assert alone.outcome is Outcome.LOWER
+        assert corrected.outcome is Outcome.UNDECIDED
+        assert corrected.corrected_away
+
+    @pytest.mark.parametrize(
+        ("failing", "outcome"),
+        [((44,), Outcome.SHARES), ((43, 44, 45, 46, 47), Outcome.SECOND_FAILS)],
+    )
+    @pytest.mark.parametrize("how", [PLATEAU + 0.05, None])
+    def test_failed_seeds_are_told_by_their_share_not_by_a_mean(self, failing, outcome, how):
+        base, other = two()
+        verdict = contrast(base, replace(other, confirmed=around(4.1) | dict.fromkeys(failing, how)))
+        assert verdict.outcome is outcome
+        assert verdict.paired is None
+        assert verdict.documents is None
+        assert len(verdict.second.failed) == len(failing)
+
+    def test_missing_seeds(self):
+        base, other = two()
+        assert contrast(base, replace(other, confirmed={43: 4.4, 44: 4.5, 45: 4.4})).paired.seeds == 3
+        assert contrast(base, replace(other, confirmed={43: 4.4})).outcome is Outcome.TOO_FEW
+
+    def test_second_best_rates(self):
+        base, other = two(confirmed=around(4.5))
+        assert contrast(base, other).second_best is Survival.TURNS  # the trials of both are the same
+        worse = replace(other, trials=curve(0.003, 4.4, ADAPTIVE["gpt"]))
+        assert contrast(base, worse).second_best is Survival.HOLDS
+        single = replace(other, trials={0.003: 4.4, 0.01: None})
+        assert contrast(base, single).second_best is Survival.UNKNOWN
+
+
+@pytest.fixture(scope="module")
+def found() -> ControlledFindings:
+    return find(study(whole()))
+
+
+class TestFindings:
+    def test_the_leader_is_chosen_on_validation(self):
+        first, second = two(confirmed=around(3.0))  # far better on test, worse on validation
+        second = replace(second, trials=curve(0.003, 4.5, ADAPTIVE["gpt"]))
+        (ranking,) = find(study({"a": first, "b": second})).rankings
+        assert ranking.leader.name == "a"
+        assert ranking.contrasts[0].outcome is Outcome.HIGHER
+        assert ranking.adaptive is ranking.contrasts[0]
+
+    def test_families_are_questions(self, found):
+        sizes = {question: {c.family for q, c in found.contrasts if q == question} for question, _ in found.contrasts}
+        assert sizes == {"optimizers": {6}, "settings": {5}, "architectures": {3}, "depth": {4}, "remedies": {8}}
+
+    def test_settings(self, found):
+        asked = [(answer.setting, answer.value, answer.contrast.first.name) for answer in found.settings]
+        assert (Setting.MOMENTUM, 0.9, "gpt_momentum") in asked
+        assert (Setting.DECAY, 0.0005, "lstm_adamw") in asked
+        assert (Setting.STRONG_DECAY, 0.1, "gpt_decay") in asked
+
+    def test_one_layer_of_the_depth_comes_from_the_rates(self, found):
+        assert [match.layers for match in found.matches] == [1, 2, 4]
+        assert found.matches[0].contrast.second.name == "gpt_adamw"
+        assert [[arm.name for arm in series.arms] for series in found.series] == [
+            ["wide_lstm_1", "wide_lstm_2", "wide_lstm_4"],
+            ["gpt_adamw", "gpt_2", "gpt_4"],
+        ]
+
+    def test_the_largest_trainable_rate(self, found):
+        post, pre = found.trainable
+        assert (post.norm, post.rate, post.at_least) == ("post", 0.001, False)
+        assert (pre.norm, pre.rate, pre.at_least) == ("pre", 0.01, True)
+
+    def test_all_together_is_told_from_one_remedy(self, found):
+        assert [t.contrast.first.name for t in found.treatments if t.together] == ["gpt_4_modern"]
+
+    def test_equal_training_time_is_the_faster_ones(self, found):
+        match = found.matches[1]
+        seconds = [arm.confirmed.train_seconds.mean for arm in (match.contrast.first, match.contrast.second)]
+        assert match.time == min(seconds)
+        assert match.second_then > match.contrast.second.confirmed.validation_loss.mean + 0.01  # not yet done by then
+
+    def test_forgiving_rates_lie_next_to_the_best(self):
+        losses = {0.1: 4.31, 0.3: 4.5, 1.0: 4.30, 3.0: 4.31, 10.0: None}
+        arm = Invented(model="lstm", optimizer="sgd", trials=losses, confirmed=around(4.35))
+        assert study({"a": arm}).arms[0].forgiving() == (1.0, 3.0)
+
+    def test_a_rate_at_the_edge_of_all_that_was_tried(self):
+        arm = Invented(
+            model="lstm", optimizer="sgd", trials={1.0: 5.0, 3.0: 4.5, 10.0: 4.2}, confirmed=around(4.3), beyond=(10.0,)
+        )  # fmt: skip
+        assert find(study({"a": arm})).searches[0].edge is Edge.HIGH
+
+    def test_a_superset_that_loses_to_its_subset(self):
+        base = Invented(model="gpt", optimizer="sgd", trials=curve(0.3, 4.3, (0.1, 0.3, 1.0)), confirmed=around(4.35))
+        found = find(study({"sgd": base, "momentum": replace(base, optimizer="momentum", confirmed=around(4.6))}))
+        assert [each.first.name for each in superset_lost(found)] == ["momentum"]
+
+    def test_spread_is_pooled_over_arms_that_do_not_fail(self, found):
+        (pooled,) = found.pooled
+        assert (pooled.arms, pooled.freedom) == (21, 84)
+        effects = [e for e in found.seed_effects if not e.failed]
+        assert pooled.deviation == pytest.approx(math.sqrt(sum(e.deviation**2 for e in effects) / len(effects)))
+
+    def test_claims_of_the_default_study(self, found):
+        default = summarize(*make_results())
+        claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
+        fates = {(c.contrast.first.name, c.contrast.second.name): c.fate for c in claims}
+        assert fates["gpt_4", "gpt_adamw"] is Fate.OVERTURNED
+        assert fates["lstm_adam", "lstm_sgd"] is Fate.CONFIRMED
+        other = summarize(*make_results(text="00" * 32))
+        assert compare(found, other, judge_of(other, load_spread(ROOT / "reports/reference/spread.csv"))) == ()
+
+
+class TestReport:
+    def test_every_part_is_told(self, found, tmp_path):
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        for word in ("None", "nan", "Outcome.", "{{", "–%"):
+            assert word not in page
+        assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {
+            "rates", "confirmed", "search", "depth", "remedies",
+        }  # fmt: skip
+        assert "the advantage of adapting the rate of each weight survives tuning" in page
+        assert (tmp_path / "report.tex").read_text().count("includegraphics") == 5
+        answered = json.loads((tmp_path / "answers.json").read_text())
+        assert answered["answered"] == ["untuned", "sizes", "one_seed"]
+        assert (answered["scale"], answered["vocabulary"], answered["seeds"]) == ("laptop", 4096, 5)
+
+    def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
+        own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
+        path = tmp_path / "spread.csv"
+        path.write_text(own.splitlines()[0] + "\n" + spread_rows(found.study))
+        deviation = load_spread(path).of("laptop", 4096, Kind.EARLY)
+        assert deviation is not None
+        assert not deviation.borrowed
+        assert deviation.freedom == 4 * 12  # untreated arms of which no seed failed
+        assert "wide_lstm_4" not in path.read_text()
+
+    @pytest.mark.parametrize(
+        ("confirmed", "words"),
+        [
+            (around(4.45), "is worse: the leader’s perplexity is"),
+            (around(4.2), "is better on test"),
+            (dict.fromkeys(SEEDS, 4.35), "cannot be told apart from it (95 %"),
+            (dict.fromkeys(SEEDS), "fails on more seeds (leader 0 of 5 seeds against 5 of 5 seeds"),
+            (around(4.35) | {43: None}, "cannot be told apart from it, for seeds fail"),
+            ({43: 4.3}, "has too few seeds in common"),
+        ],
+    )
+    def test_each_outcome_has_its_words(self, confirmed, words, tmp_path):
+        first, second = two(trials=curve(0.003, 4.5, ADAPTIVE["gpt"]), confirmed=confirmed)
+        write_report(find(study({"a": first, "b": second})), (), ROOT / "reports" / "templates", tmp_path)
+        assert words in (tmp_path / "report.md").read_text()
+
+
+PROTOCOL = """
+tuning_seed: 7
+seeds: [43, 44]
+beyond: 1
+threads: 1
+arms:
+  a: {part: rates, model: lstm, layers: 1, optimizer: adam, rates: [0.001, 0.01]}
+  b: {part: remedies, of: a, times: [1, 3], dropout: 0.1}
+"""
+
+
+class TestProtocol:
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("tuning_seed: 7", "tuning_seed: 43", "seeds: 43 is the tuning seed"),
+            ("[43, 44]", "[43, 43]", "holds a seed twice"),
+            ("[43, 44]", "[43]", "seeds"),
+            ("beyond: 1", "beyond: -1", "beyond: -1"),
+            ("beyond: 1", "beyond: 1\nsteps: 2", "steps: unknown key"),
+            ("part: rates", "part: rate", "arms.a.part"),
+            ("model: lstm", "model: lstn", "did you mean 'lstm'?"),
+            ("optimizer: adam,", "", "arms.a.optimizer: missing"),
+            ("[0.001, 0.01]", "[0.01, 0.001]", "arms.a.rates: [0.01, 0.001]: should be ascending"),
+            ("[0.001, 0.01]", "[0.01]", "arms.a.rates"),
+            ("[0.001, 0.01]", "[0.001, -0.01]", "arms.a.rates"),
+            ("rates: [0.001, 0.01]", "lr: 0.1", "name either rates or times"),
+            ("rates: [0.001, 0.01]", "times: [1, 3]", "arms.a.times: multiples of another arm's rate"),
+            ("rates: [0.001, 0.01]", "rates: [0.001, 0.01], lr: 0.1", "arms.a.lr: an arm has none"),
+            ("of: a", "of: c", "arms.b.of: no arm 'c'"),
+            ("dropout: 0.1}", "dropout: 0.1}\n  c: {part: remedies, of: b, times: [1, 2]}", "arms.c.of: 'b' is itself"),
+            ("dropout: 0.1", "dropuot: 0.1", "did you mean 'dropout'?"),
+            ("  b:", "  B-1:", "name 'B-1' is not allowed"),
+        ],
+    )
+    def test_mistakes_are_one_line(self, tmp_path, old, new, message):
+        path = tmp_path / "protocol.yaml"
+        path.write_text(PROTOCOL.replace(old, new))
+        with pytest.raises(StudyError) as caught:
+            load_protocol(path)
+        assert message in str(caught.value)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+    def test_a_line_that_contradicts_itself_names_the_arm(self, tmp_path):
+        path = tmp_path / "protocol.yaml"
+        path.write_text(PROTOCOL.replace("dropout: 0.1", "norm: pre"))
+        with pytest.raises(StudyError, match=r"arms\.b\.norm: lstm has none"):
+            load_protocol(path).resolve(load_study(ROOT / "params.yaml"), "b", 0.01)
+
+    def test_multiples_of_the_rate_that_was_chosen(self, tmp_path):
+        path = tmp_path / "protocol.yaml"
+        path.write_text(PROTOCOL)
+        found = load_protocol(path).resolve(load_study(ROOT / "params.yaml"), "b", 0.03)
+        assert {point: config.optimizer.lr for point, config in found.items()} == {"x1": 0.03, "x3": 0.09}
+        assert {config.experiment for config in found.values()} == {"b_x1", "b_x3"}
+        assert all(config.model.dropout == 0.1 and config.compute.threads == 1 for config in found.values())
+
+    def test_the_committed_plan_is_that_of_the_committed_protocol(self):
+        protocol = load_protocol(ROOT / "controlled" / "protocol.yaml")
+        check_plan(protocol, ROOT / "controlled" / "plan.yaml")
+        for name in protocol.arms:
+            protocol.resolve(load_study(ROOT / "params.yaml"), name, 0.001)
+
+    def test_more_text_takes_as_many_steps(self):
+        """So many times the text in as many times fewer epochs, at the scale that the study is for."""
+        params = load_study(ROOT / "params.yaml").model_copy(update={"scale": "laptop"})
+        protocol, scale = load_protocol(ROOT / "controlled" / "protocol.yaml"), params.scales["laptop"]
+        more = {name: arm for name, arm in protocol.arms.items() if arm.text > 1}
+        assert more
+        for name, arm in more.items():
+            config = protocol.resolve(params, name, 0.001)["x1"]
+            assert arm.text * config.training.epochs == scale.epochs
+            assert arm.text * scale.tokenizer.train_share <= 1
+
+    def test_a_stale_plan_is_refused(self, tmp_path):
+        (tmp_path / "protocol.yaml").write_text(PROTOCOL)
+        protocol = load_protocol(tmp_path / "protocol.yaml")
+        (tmp_path / "plan.yaml").write_text(as_yaml(protocol).replace("a_0.01", "a_0.02"))
+        with pytest.raises(StudyError, match=r"run `python -m stages\.controlled_plan`"):
+            check_plan(protocol, tmp_path / "plan.yaml")
+
+    def test_another_versions_pipeline_is_refused(self, tmp_path):
+        (tmp_path / "pipeline.yaml").write_text("stages: {}\n")
+        for content in (None, "stages: {grid: {}}\n"):
+            if content:
+                (tmp_path / "dvc.yaml").write_text(content)
+            with pytest.raises(StudyError, match=r"run `python -m stages\.controlled_plan`"):
+                check_pipeline(tmp_path / "dvc.yaml", tmp_path / "pipeline.yaml")
+        (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+        check_pipeline(tmp_path / "dvc.yaml", tmp_path / "pipeline.yaml")
+
+    def test_stages(self, tmp_path):
+        (tmp_path / "protocol.yaml").write_text(PROTOCOL)
+        stages = plan(load_protocol(tmp_path / "protocol.yaml"))
+        assert set(stages["trials"]) == {"a_0.001", "a_0.01", "b_x1", "b_x3"}
+        assert set(stages["beyond"]) == {"a_beyond1"}
+        assert set(stages["grids"]) == {"a"}
+        assert stages["after"] == {"b": {"tuned": "controlled/configs/tuned/a.json"}}
+        assert set(stages["confirmations"]) == {"a-43", "a-44", "b-43", "b-44"}
+
+    def test_the_wide_lstm_has_the_gpts_body(self):
+        """Within 1 % at the laptop scale, at each depth."""
+        from lm.models.build import build_model, count_parameters
+
+        protocol, params = load_protocol(ROOT / "controlled" / "protocol.yaml"), load_study(ROOT / "params.yaml")
+        params = params.model_copy(update={"scale": "laptop"})
+        vocabulary = params.scales["laptop"].tokenizer.vocabulary
+        bodies = {}
+        for name in ("wide_lstm_1", "wide_lstm_2", "wide_lstm_4", "gpt_adamw", "gpt_2", "gpt_4"):
+            config = next(iter(protocol.resolve(params, name).values()))
+            counts = count_parameters(build_model(config.model, vocabulary))
+            bodies[name] = counts["parameters"] - counts["embedding_parameters"]
+        for lstm, gpt in (("wide_lstm_1", "gpt_adamw"), ("wide_lstm_2", "gpt_2"), ("wide_lstm_4", "gpt_4")):
+            assert bodies[lstm] == pytest.approx(bodies[gpt], rel=0.01)
+
+
+PIPELINE = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
+    content = PIPELINE[stage].get("do", PIPELINE[stage])
+    scripts = re.findall(r"python -m (stages\.\w+)", content["cmd"])
+    runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts for name in closure(script)}
+    declared = set()
+    for path in (ROOT / dep for dep in content["deps"] if dep.startswith(CODE) and not dep.endswith(".mplstyle")):
+        assert path.exists(), path
+        found = path.rglob("*.py") if path.is_dir() else [path]
+        declared |= {each.relative_to(ROOT).as_posix() for each in found}
+    whole = {path for path in declared if path.startswith(("lm/models/", "lm/training/"))}
+    assert declared - runs <= whole, "depends on code that it does not run"
+    assert runs - declared == set(), "runs code that it does not depend on"
+    assert content["wdir"] == ".."
+
+
+def test_no_output_of_it_lies_where_the_default_study_looks():
+    outs = [out for stage in PIPELINE.values() for out in stage.get("do", stage)["outs"]]
+    paths = [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+    assert all(path.startswith(("controlled/", "reports/controlled/", "${item.run}")) for path in paths)
+
+
+def test_results_of_an_arm_that_was_never_confirmed_are_refused():
+    arms = whole()
+    incomplete = {"a": replace(arms["gpt_adam"], confirmed={}), "b": arms["lstm_adam"]}
+    with pytest.raises(StudyError, match="arm a lacks trials or confirmations"):
+        study(incomplete)
+
+
+def test_study_is_indexed_by_arm(found):
+    assert isinstance(found.study, Controlled)
+    with pytest.raises(KeyError):
+        found.study["nobody"]

