@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "commands.md").read_text()
 EXAMPLES: dict[str, str] = dict(re.findall(r"^\| `python -m ([\w.]+)([^`]*)`", PAGE, flags=re.MULTILINE))
 """The page's example of each command, without its name."""
+PASSES_ON = {"stages.controlled_beyond"}
+"""What it does not know is another command's."""
 NEEDS_NOTHING = {"benchmarks.sampling", "benchmarks.training"}
 """They make what they measure."""
 
@@ -72,6 +74,7 @@ def test_help(command, monkeypatch, capsys):
     assert [name for name in given if "%(default)s" not in helps[name] and "(default" not in helps[name]] == []
 
 
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in PASSES_ON])
 def test_an_unknown_option(command, monkeypatch, capsys):
     assert call(command, f"{EXAMPLES[command]} --colour", monkeypatch) == 2
     error = capsys.readouterr().err.splitlines()
@@ -98,11 +101,29 @@ def test_in_an_empty_folder(command, monkeypatch, capsys, tmp_path):
         ("stages.predict", "--peak nan", "--peak: nan; allowed: above 0"),
         ("stages.predict", "--utilization 1.5", "--utilization: 1.5; allowed: above 0, at most 1"),
         ("stages.samples", "--count 0", "--count: 0; allowed: 1 or more"),
+        ("stages.controlled_text", "0", "TIMES: 0; allowed: 1 or more"),
     ],
 )
 def test_a_number_that_is_out_of_range(command, words, line, monkeypatch, capsys):
     assert call(command, words, monkeypatch) == 1
     assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+@pytest.mark.parametrize("stage", ["select", "edge", "after"])
+def test_an_arm_that_is_not_there(stage, monkeypatch, capsys):
+    assert call(f"stages.controlled_{stage}", "gpt_adan", monkeypatch) == 1
+    expected = "error: controlled/protocol.yaml: no arm 'gpt_adan'; did you mean 'gpt_adam'? allowed: "
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_an_arm_whose_rates_are_known_beforehand(monkeypatch, capsys):
+    assert call("stages.controlled_after", "gpt_4_pre", monkeypatch) == 1
+    assert "arms.gpt_4_pre: has no `times`" in capsys.readouterr().err
+
+
+def test_a_trial_without_its_folder(monkeypatch, capsys):
+    assert call("stages.controlled_beyond", "edge.json python -m stages.train --out", monkeypatch) == 2
+    assert capsys.readouterr().err.endswith("error: COMMAND: has no --out RUN\n")
 
 
 @pytest.mark.parametrize(
