@@ -18,6 +18,7 @@ from tqdm import tqdm
 from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import RunConfig
 from lm.corpus.windows import PADDING, Windows, epoch_order, open_windows, read_card
+from lm.errors import reading, reported
 from lm.models.build import build_model
 from lm.models.language_model import LanguageModel
 from lm.models.lstm import LSTM
@@ -94,6 +95,7 @@ def train_plain(config: RunConfig, seed: int, tokens: Path) -> list[float]:
     return reached
 
 
+@reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
     parser.add_argument("--experiments", nargs="+", default=["1", "5", "9"], help="ids (default: 1 5 9)")
@@ -102,9 +104,10 @@ def main() -> None:
     print("| experiment | plain fp32 | this engine | difference |\n| --- | ---: | ---: | ---: |")
     for experiment in arguments.experiments:
         config = RunConfig.read(Path(f"configs/{experiment}.json"))
+        path = Path(f"runs/{experiment}-{arguments.seed}/metrics.json")
+        with reading(path, f"run `dvc repro train@{experiment}-{arguments.seed}`"):
+            ours = json.loads(path.read_text())["validation_perplexity"]
         plain = min(train_plain(config, arguments.seed, Path("data/tokens")))
-        metrics = json.loads(Path(f"runs/{experiment}-{arguments.seed}/metrics.json").read_text())
-        ours = metrics["validation_perplexity"]
         print(f"| {experiment} | {plain:.2f} | {ours:.2f} | {ours / plain - 1:+.2%} |", flush=True)
 
 

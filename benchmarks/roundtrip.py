@@ -1,7 +1,7 @@
 """How well GPT-1's tokenizer, as built here, gives the reference study's own token ids.
 
 The study's text is not at hand as it was tokenized, its ids are: decoded line by line and encoded again they must come
-back. What does not is counted by its cause. Where the word-level WikiText-2 is given too, lines without ``<unk>`` say
+back. What does not is counted by its cause. Where the word-level WikiText-2 is given too, lines without <unk> say
 the same as the raw text, so their ids must be the study's without any decoding.
 """
 

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from benchmarks.arguments import at_least_one
 from lm.config.run import ModelConfig
+from lm.errors import reported
 from lm.models.build import build_model
 from lm.models.language_model import LanguageModel
 from lm.trained.generation import Drawing, draw, stream
@@ -50,13 +52,14 @@ def rate(way: Callable[[LanguageModel, int, int], None], model: LanguageModel, c
     return 2 * context * passages / (time.perf_counter() - start)
 
 
+@reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__)
-    parser.add_argument("--shape", choices=SHAPES, default="laptop", help="default: %(default)s")
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 4], help="default: 1 4")
-    parser.add_argument("--passages", type=int, nargs="+", default=[1, 8], help="drawn at once (default: 1 8)")
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--shape", choices=SHAPES, default="laptop", help="sizes (default: %(default)s)")
+    parser.add_argument("--layers", type=at_least_one, nargs="+", default=[1, 4], help="layers (default: 1 4)")
+    parser.add_argument("--passages", type=at_least_one, nargs="+", default=[1, 8], help="drawn at once (default: 1 8)")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="turns of each (default: %(default)s)")
+    parser.add_argument("--threads", type=at_least_one, default=1, help="CPU threads (default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shape = SHAPES[arguments.shape]

@@ -19,9 +19,11 @@ import numpy as np
 import psutil
 import torch
 
+from benchmarks.arguments import at_least_one
 from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
 from lm.corpus.windows import PADDING, Windows
+from lm.errors import reported
 from lm.models.build import step_operations
 from lm.training.first_use import first_use
 from lm.training.hardware import fingerprint, settle
@@ -269,14 +271,19 @@ def report(shape_name: str, model: str, rounds: int, threads: int) -> None:
         print(f"| {name} | {value} |")
 
 
+@reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument(
-        "--shapes", nargs="+", choices=SHAPES, default=["laptop", "reference"], help="default: laptop reference"
+        "--shapes", nargs="+", choices=SHAPES, default=["laptop", "reference"], help="sizes (default: laptop reference)"
     )
-    parser.add_argument("--models", nargs="+", choices=["gpt", "lstm"], default=["gpt", "lstm"], help="default: both")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False), help="default: all cores")
+    parser.add_argument(
+        "--models", nargs="+", choices=["gpt", "lstm"], default=["gpt", "lstm"], help="architectures (default: both)"
+    )
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="turns of each contender (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=at_least_one, default=psutil.cpu_count(logical=False), help="CPU threads (default: all cores)"
+    )
     parser.add_argument("--contender", choices=CONTENDERS, help="time this one alone, in this process, and print JSON")
     arguments = parser.parse_args()
     if arguments.contender:

@@ -7,7 +7,6 @@ they lie.
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import dvc.api
@@ -41,7 +40,8 @@ def _table(name: str, expected: pa.Schema, revision: str) -> pd.DataFrame:
         content = dvc.api.read(path, rev=revision, mode="rb")
     except (DvcException, SCMError, OSError) as error:
         raise StudyError(f"{path} at {revision}: {error}") from None
-    return load_table(io.BytesIO(content), expected, f"{path} at {revision}")
+    # a buffer of Arrow's own: its threads still hold a Python file when the interpreter ends, and abort
+    return load_table(pa.BufferReader(content), expected, f"{path} at {revision}")
 
 
 @reported

@@ -1,4 +1,4 @@
-"""Check params.yaml and write one resolved configuration an experiment, ``configs/<experiment>.json``.
+"""Check params.yaml and write one resolved configuration an experiment, configs/<experiment>.json.
 
 ``device: auto`` and ``precision: auto`` are resolved here, on the machine that will train: a configuration is what DVC
 knows a run by, so it must hold what the run used. After a GPU was added or taken out, ``dvc repro -f configure`` writes

@@ -7,17 +7,20 @@ import argparse
 from lm.config.run import RunConfig
 from lm.config.study import load_study
 from lm.controlled.places import trial_config, tuned_config
-from lm.controlled.protocol import load_protocol
-from lm.errors import reported
+from lm.controlled.protocol import PROTOCOL, load_protocol
+from lm.errors import StudyError, reported
 
 
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.controlled_after", description=__doc__)
-    parser.add_argument("arm")
+    parser.add_argument("arm", metavar="ARM", help="one of the arms in controlled/protocol.yaml")
     name = parser.parse_args().arm
     protocol = load_protocol()
-    rate = RunConfig.read(tuned_config(str(protocol.arms[name].of))).optimizer.lr
+    arm = protocol.arm(name)
+    if arm.of is None or arm.times is None:
+        raise StudyError(f"{PROTOCOL}: arms.{name}: has no `times`; its rates are known beforehand (controlled_grid)")
+    rate = RunConfig.read(tuned_config(arm.of)).optimizer.lr
     for point, config in protocol.resolve(load_study(), name, rate).items():
         path = trial_config(name, point, relative=True)
         path.parent.mkdir(parents=True, exist_ok=True)

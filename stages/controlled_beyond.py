@@ -1,23 +1,26 @@
-"""Run a trial beyond an edge of its arm's grid where that edge won; elsewhere leave an empty result.
-
-``python -m stages.controlled_beyond EDGE python -m stages.train … --out RUN``
-"""
+"""Run a trial beyond an edge of its arm's grid where that edge won; elsewhere leave an empty result."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
-from lm.errors import StudyError, reported
+from lm.errors import reading, reported
 
 
 @reported
 def main() -> None:
-    if len(sys.argv) < 3 or "--out" not in sys.argv[2:-1]:
-        raise StudyError("usage: python -m stages.controlled_beyond EDGE COMMAND … --out RUN")
-    edge, command = json.loads(Path(sys.argv[1]).read_text())["edge"], sys.argv[2:]
+    parser = argparse.ArgumentParser(prog="python -m stages.controlled_beyond", description=__doc__)
+    parser.add_argument("edge", type=Path, metavar="EDGE", help="file that says which edge won")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the trial, with --out RUN")
+    arguments = parser.parse_args()
+    command = arguments.command
+    if "--out" not in command[:-1]:
+        parser.error("COMMAND: has no --out RUN")
+    with reading(arguments.edge, "`dvc repro controlled/dvc.yaml` makes it", (ValueError, KeyError, TypeError)):
+        edge = json.loads(arguments.edge.read_text())["edge"]
     if edge != "none":
         os.execvp(command[0], command)  # signals go to the training itself
     out = Path(command[command.index("--out") + 1])

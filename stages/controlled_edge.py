@@ -14,10 +14,10 @@ from lm.errors import reported
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.controlled_edge", description=__doc__)
-    parser.add_argument("arm")
+    parser.add_argument("arm", metavar="ARM", help="one of the arms in controlled/protocol.yaml")
     name = parser.parse_args().arm
     protocol = load_protocol()
-    arm = protocol.arms[name]
+    arm = protocol.arm(name)
     trials = read_trials(name, arm)
     edge = edge_of(trials) if protocol.beyond else Edge.NONE
     edge_file(name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,10 @@ from lm.errors import reported
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.controlled_select", description=__doc__)
-    parser.add_argument("arm")
+    parser.add_argument("arm", metavar="ARM", help="one of the arms in controlled/protocol.yaml")
     name = parser.parse_args().arm
     protocol = load_protocol()
-    arm = protocol.arms[name]
+    arm = protocol.arm(name)
     trial = chosen(read_trials(name, arm) + read_beyond(name, arm, protocol.beyond))
     tuned_config(name).parent.mkdir(parents=True, exist_ok=True)
     tuned_config(name).write_text(at_rate(trial.config, trial.rate, name).to_json())

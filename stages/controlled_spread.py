@@ -14,7 +14,9 @@ from lm.errors import reported
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.controlled_spread", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("reports/controlled"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("reports/controlled"), help="folder of results (default: %(default)s)"
+    )
     sys.stdout.write(spread_rows(load(parser.parse_args().results)))
 
 

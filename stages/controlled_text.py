@@ -8,14 +8,16 @@ from pathlib import Path
 from lm.config.study import load_study
 from lm.controlled.places import tokens
 from lm.controlled.text import more_text
-from lm.errors import reported
+from lm.errors import StudyError, reported
 
 
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.controlled_text", description=__doc__)
-    parser.add_argument("times", type=int, help="training text, as a multiple of the default study's")
+    parser.add_argument("times", type=int, metavar="TIMES", help="training text, as a multiple of the default study's")
     times = parser.parse_args().times
+    if times < 1:
+        raise StudyError(f"TIMES: {times}; allowed: 1 or more")
     more_text(load_study(), times, Path("data/corpus"), Path("data/tokens"), tokens(times))
 
 

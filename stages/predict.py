@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -39,19 +40,35 @@ def _total(found: list[Prediction], rate: float | None) -> dict[str, str]:
     return row if rate is None else row | {"hours expected": f"{sum(each.hours(rate) for each in found):.2f}"}
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise :class:`StudyError` for a number of which no prediction can be made."""
+    if arguments.train_tokens is not None and arguments.train_tokens < 1:
+        raise StudyError(f"--train-tokens: {arguments.train_tokens}; allowed: 1 or more")
+    if arguments.peak is not None and not 0 < arguments.peak < math.inf:
+        raise StudyError(f"--peak: {arguments.peak}; allowed: above 0")
+    if not 0 < arguments.utilization <= 1:
+        raise StudyError(f"--utilization: {arguments.utilization}; allowed: above 0, at most 1")
+
+
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
     parser.add_argument("--params", type=Path, default=PARAMS, help="the settings (default: %(default)s)")
     parser.add_argument("--scale", help="a scale of params.yaml (default: the one it names)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: %(default)s")
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="bf16", help="default: %(default)s")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="device (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=["fp32", "bf16", "fp16"],
+        default="bf16",
+        help="format of products (default: %(default)s)",
+    )
     parser.add_argument("--train-tokens", type=int, help="tokens an epoch (default: those of data/tokens)")
     parser.add_argument("--peak", type=float, help="the device's matrix product rate, TFLOP/s: adds expected hours")
     parser.add_argument(
         "--utilization", type=float, default=0.4, help="part of the peak reached (default: %(default)s)"
     )
     arguments = parser.parse_args()
+    _check(arguments)
 
     study = load_study(arguments.params)
     name = arguments.scale or study.scale
@@ -59,8 +76,10 @@ def main() -> None:
         raise StudyError(f"--scale: unknown scale '{name}'; {did_you_mean(name, study.scales)}")
     study = study.model_copy(update={"scale": name})
     vocabulary = study.scales[name].tokenizer.vocabulary
-    tokens = arguments.train_tokens or read_card(Path("data/tokens"))["splits"]["train"]["predicted_tokens"]
-    rate = arguments.peak * arguments.utilization * _TERA if arguments.peak else None
+    tokens = arguments.train_tokens
+    if tokens is None:
+        tokens = read_card(Path("data/tokens"))["splits"]["train"]["predicted_tokens"]
+    rate = None if arguments.peak is None else arguments.peak * arguments.utilization * _TERA
     found = [
         predict_run(config, vocabulary, tokens, arguments.device, arguments.precision)
         for config in study.resolve().values()

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer
 from lm.config.architectures import ARCHITECTURES
 from lm.config.optimizers import OPTIMIZERS
 from lm.config.run import RunConfig
-from lm.corpus.tokenizer import BOUNDARY
+from lm.corpus.tokenizer import BOUNDARY, FILE, load_tokenizer
 from lm.embeddings.tables import open_embeddings
-from lm.errors import reported
+from lm.errors import StudyError, reading, reported
 from lm.models.build import restore_model
 from lm.report.samples import Passage, Samples
 from lm.trained.generation import Drawing, write
@@ -65,12 +65,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="tokens a passage (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     arguments = parser.parse_args()
+    if arguments.count < 1:
+        raise StudyError(f"--count: {arguments.count}; allowed: 1 or more")
 
-    vocabulary = arguments.tokens / "tokenizer.json"
+    path = arguments.reports / "runs.parquet"
+    with reading(path, "`dvc repro aggregate` makes it"):
+        runs = pd.read_parquet(path).query("status == 'completed'")
+    decodable = (arguments.tokens / FILE).exists()
     passages: list[Passage] = []
-    if vocabulary.exists():
-        tokenizer = Tokenizer.from_file(str(vocabulary))
-        runs = pd.read_parquet(arguments.reports / "runs.parquet").query("status == 'completed'")
+    if decodable:
+        tokenizer = load_tokenizer(arguments.tokens, "run `dvc repro -f tokenize`")
         groups = runs.dropna(subset="validation_loss").groupby("model", sort=False)
         best = [group.loc[group["validation_loss"].idxmin()] for _, group in groups]
         passages = [write_passage(row, tokenizer, arguments) for row in best]
@@ -78,7 +82,7 @@ def main() -> None:
         draws=arguments.seed,
         top=TOP,
         count=arguments.count,
-        decodable=vocabulary.exists(),
+        decodable=decodable,
         passages=tuple(passages),
     ).write(arguments.reports / "samples.json")
 

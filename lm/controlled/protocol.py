@@ -91,6 +91,12 @@ class Protocol(Strict):
     threads: Threads
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
 
+    def arm(self, name: str) -> Arm:
+        """The arm of a name from the command line; raises :class:`StudyError` for one that the protocol has not."""
+        if name not in self.arms:
+            raise StudyError(f"{PROTOCOL}: no arm {one_line(repr(name))}; {did_you_mean(name, self.arms)}")
+        return self.arms[name]
+
     def resolve(self, study: Study, arm: str, base_rate: float | None = None) -> dict[str, RunConfig]:
         """The configuration of each of an arm's trials, by point, under the scale and compute of ``params.yaml``.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,19 +207,26 @@ def render(
     Raises StudyError naming template and line where a template can't be read.
     """
     made = environment(templates, writer)
-    try:
+    with _readable(templates):
         document = Document(writer(), made, tables or {}, figures or {}, prefix)
         page = made.get_template(f"{name}.{writer.suffix}.j2").render(doc=document, **context)
-    except jinja2.TemplateSyntaxError as error:
-        raise StudyError(f"{templates / (error.name or '')}, line {error.lineno}: {error.message}") from None
-    except jinja2.TemplateNotFound as error:
-        raise StudyError(f"{templates / str(error.name)}: no such template; it belongs to the repository") from None
     return re.sub(r"\n{3,}", "\n\n", document.fulfil(page)).strip() + "\n"
 
 
 def words(templates: Path, name: str) -> Any:
-    """The plain words of a template, for what is drawn rather than set."""
-    return environment(templates, _Plain).get_template(name).module
+    """The plain words of a template, for what is drawn rather than set; raises StudyError as :func:`render` does."""
+    with _readable(templates):
+        return environment(templates, _Plain).get_template(name).module
+
+
+@contextmanager
+def _readable(templates: Path) -> Iterator[None]:
+    try:
+        yield
+    except jinja2.TemplateSyntaxError as error:
+        raise StudyError(f"{templates / (error.name or '')}, line {error.lineno}: {error.message}") from None
+    except jinja2.TemplateNotFound as error:
+        raise StudyError(f"{templates / str(error.name)}: no such template; it belongs to the repository") from None
 
 
 class _Plain(Markdown):

@@ -78,7 +78,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="pretrained ones (default: %(default)s)",
     )
-    where.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    where.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)"
+    )
     where.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's)")
 
 
