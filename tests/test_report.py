@@ -238,10 +238,12 @@ class TestDocument:
         with pytest.raises(StudyError, match=match):
             written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
 
-    def test_every_figure_and_table_is_in_both(self, full: tuple[Path, str, str]):
+    def test_every_figure_and_table_is_in_each(self, full: tuple[Path, str, str]):
         root, md, tex = full
+        html = (root / "reports" / "report.html").read_text()
         shown = re.findall(r"\(figures/([\w-]+)\.svg\)", md)
         assert shown == re.findall(r"\{figures/([\w-]+)\.pdf\}", tex)
+        assert shown == re.findall(r'<figure class="chart" id="figure-([\w-]+)">', html)
         assert len(shown) == 17
         for name in shown:
             assert (root / "reports" / "figures" / f"{name}.svg").exists()
@@ -250,6 +252,7 @@ class TestDocument:
             numbers = [int(found) for found in re.findall(rf"\*\*{word} (\d+)\.\*\*", md)]
             assert numbers == list(range(1, (count or len(numbers)) + 1))
             assert tex.count(rf"\begin{{{LABELS[word]}}}") == len(numbers)
+            assert [int(found) for found in re.findall(rf"<b>{word} (\d+)\.</b>", html)] == numbers
 
     def test_the_three_main_tables_come_first(self, full: tuple[Path, str, str]):
         results = full[1].split("## Results")[1].split("## Questions")[0]
@@ -347,7 +350,7 @@ class TestWriting:
         command = [sys.executable, "-m", "stages.report", "--root", str(tmp_path)]
         subprocess.run(command, cwd=ROOT, check=True)
         made = {path.name for path in (tmp_path / "reports").iterdir()}
-        assert {"report.md", "report.tex", "figures", "samples.md"} <= made
+        assert {"report.md", "report.tex", "report.html", "figures", "samples.md"} <= made
         assert not [name for name in made if name.startswith(".")]
 
 

@@ -18,14 +18,15 @@ from markupsafe import Markup
 
 from lm.errors import StudyError
 from lm.report import text
-from lm.report.figures import Figure
+from lm.report.chart import Figure
+from lm.report.html import Html
 from lm.report.latex import Latex
 from lm.report.markdown import Markdown
 from lm.report.table import Table, worded
 from lm.report.writer import Writer, one_line
 from lm.results.names import natural
 
-WRITERS: tuple[type[Writer], ...] = (Markdown, Latex)
+WRITERS: tuple[type[Writer], ...] = (Markdown, Latex, Html)
 _PROMISE = "\ufdd0{}\ufdd1"
 """Stands for the number of a table or figure that a reference names before the document calls it."""
 
@@ -141,7 +142,7 @@ class Document:
             return Markup("")
         figure, own = self._figures[key], self._own["figure"]
         caption = one_line(getattr(own, f"{figure.kind}_caption")(figure.facts))
-        return self._writer.figure(key, caption, own.word, self._number("figure", key))
+        return self._writer.figure(figure, caption, own.word, self._number("figure", key))
 
     def reference(self, kind: str, key: str) -> Markup:
         """ "Table 3", wherever in the document it stands; the table or figure must be one that is called."""
@@ -152,6 +153,18 @@ class Document:
     def passages(self) -> Markup:
         """Where the format takes in the sample texts, if it can take in what stands outside the report."""
         return self._writer.passages()
+
+    def contents(self) -> Markup:
+        """The headings so far, in a format that lists them itself."""
+        return self._writer.contents()
+
+    def head(self) -> Markup:
+        """What a format needs to be read by, such as a style, set into its frame by the frame itself."""
+        return self._writer.head()
+
+    def foot(self) -> Markup:
+        """The same for what comes after the text."""
+        return self._writer.foot()
 
     def block(self, value: str, language: str = "") -> Markup:
         return self._writer.block(value, language)
