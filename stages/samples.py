@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from lm.config.architectures import ARCHITECTURES
@@ -36,7 +37,9 @@ def write_passage(row: pd.Series, tokenizer: Tokenizer, arguments: argparse.Name
     config = RunConfig.read(arguments.configs / f"{row.experiment}.json").model
     pretrained = open_embeddings(arguments.embeddings, config, int(row.vocabulary))
     weights = arguments.runs / f"{row.experiment}-{row.seed}" / "model.safetensors"
-    model = restore_model(weights, config, int(row.vocabulary), pretrained)
+    again = f"run `dvc repro train@{row.experiment}-{row.seed}`"
+    with reading(weights, again, (SafetensorError, RuntimeError)):
+        model = restore_model(weights, config, int(row.vocabulary), pretrained)
     start = start_token(tokenizer, arguments.tokens)
     written = write(model.eval(), [start], arguments.count, seed=arguments.seed, drawing=Drawing(top_k=TOP))
     # GPT-1's one special token, <unk>, stands for a character and is shown
@@ -68,13 +71,13 @@ def main() -> None:
     if arguments.count < 1:
         raise StudyError(f"--count: {arguments.count}; allowed: 1 or more")
 
-    path = arguments.reports / "runs.parquet"
-    with reading(path, "`dvc repro aggregate` makes it"):
-        runs = pd.read_parquet(path).query("status == 'completed'")
     decodable = (arguments.tokens / FILE).exists()
     passages: list[Passage] = []
     if decodable:
         tokenizer = load_tokenizer(arguments.tokens, "run `dvc repro -f tokenize`")
+        path = arguments.reports / "runs.parquet"
+        with reading(path, "`dvc repro aggregate` makes it"):
+            runs = pd.read_parquet(path).query("status == 'completed'")
         groups = runs.dropna(subset="validation_loss").groupby("model", sort=False)
         best = [group.loc[group["validation_loss"].idxmin()] for _, group in groups]
         passages = [write_passage(row, tokenizer, arguments) for row in best]
