@@ -68,13 +68,13 @@ def main() -> None:
     if arguments.count < 1:
         raise StudyError(f"--count: {arguments.count}; allowed: 1 or more")
 
-    path = arguments.reports / "runs.parquet"
-    with reading(path, "`dvc repro aggregate` makes it"):
-        runs = pd.read_parquet(path).query("status == 'completed'")
     decodable = (arguments.tokens / FILE).exists()
     passages: list[Passage] = []
     if decodable:
         tokenizer = load_tokenizer(arguments.tokens, "run `dvc repro -f tokenize`")
+        path = arguments.reports / "runs.parquet"
+        with reading(path, "`dvc repro aggregate` makes it"):
+            runs = pd.read_parquet(path).query("status == 'completed'")
         groups = runs.dropna(subset="validation_loss").groupby("model", sort=False)
         best = [group.loc[group["validation_loss"].idxmin()] for _, group in groups]
         passages = [write_passage(row, tokenizer, arguments) for row in best]
