@@ -1,4 +1,4 @@
-"""Write the controlled study's report: reports/controlled/report.md, report.tex and figures/."""
+"""Write the controlled study's report: reports/controlled/report.md, .tex, .html and figures/."""
 
 from __future__ import annotations
 

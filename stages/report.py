@@ -1,4 +1,4 @@
-"""Write reports/report.md, reports/report.tex, reports/figures/ and reports/samples.md from the results."""
+"""Write the report (reports/report.md, .tex, .html), reports/figures/ and reports/samples.md from the results."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from lm.config.architectures import ARCHITECTURES
@@ -36,7 +37,9 @@ def write_passage(row: pd.Series, tokenizer: Tokenizer, arguments: argparse.Name
     config = RunConfig.read(arguments.configs / f"{row.experiment}.json").model
     pretrained = open_embeddings(arguments.embeddings, config, int(row.vocabulary))
     weights = arguments.runs / f"{row.experiment}-{row.seed}" / "model.safetensors"
-    model = restore_model(weights, config, int(row.vocabulary), pretrained)
+    again = f"run `dvc repro train@{row.experiment}-{row.seed}`"
+    with reading(weights, again, (SafetensorError, RuntimeError)):
+        model = restore_model(weights, config, int(row.vocabulary), pretrained)
     start = start_token(tokenizer, arguments.tokens)
     written = write(model.eval(), [start], arguments.count, seed=arguments.seed, drawing=Drawing(top_k=TOP))
     # GPT-1's one special token, <unk>, stands for a character and is shown

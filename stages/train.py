@@ -35,15 +35,19 @@ from lm.training.progress import Progress
 from lm.training.saver import Saver
 from lm.training.stopping import Interrupted, Parent, Stop
 
-_CODE = (
+CODE = (
     "config/architectures.py",
     "config/optimizers.py",
     "config/run.py",
-    "corpus",
-    "embeddings",
+    "config/strict.py",
+    "corpus/documents.py",
+    "corpus/windows.py",
+    "embeddings/tables.py",
     "models",
     "training",
 )
+"""What of lm/ decides what is learned: the train stage's dependencies in dvc.yaml."""
+_SEEDS = 2**31
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory object", "STATUS_ALLOC_FAILED")
 """What CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""
 
@@ -141,7 +145,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
         pretrained.sha256.encode() if pretrained else b"",
-        checkpoints.code_of(*(Path(lm.__file__).parent / place for place in _CODE)),
+        checkpoints.code_of(*(Path(lm.__file__).parent / place for place in CODE)),
         kind_of_machine(compute.device).encode(),
     )
     return Run(
@@ -184,7 +188,10 @@ def _parse() -> argparse.Namespace:
         default="STUDY_NO_REUSE" not in os.environ,
         help="train even what this machine has trained before (or set STUDY_NO_REUSE)",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 <= arguments.seed < _SEEDS:
+        raise StudyError(f"--seed: {arguments.seed}; allowed: 0 to {_SEEDS - 1}")
+    return arguments
 
 
 def _what_failed(error: OSError, checkpoint: Path) -> str:

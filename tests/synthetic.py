@@ -30,6 +30,12 @@ GRID = {
 }
 UNIGRAM = 690.0
 
+TRAINED = {
+    **{("lstm", layers): 918_272 + 2_101_248 * layers for layers in (1, 2, 4)},
+    **{("gpt", layers): 7_087_872 * layers for layers in (1, 2, 4)},
+}
+"""What the original study trained of its models, beside frozen embeddings."""
+
 
 def curves(model: str, layers: int, optimizer: str, epochs: int, rng: np.random.Generator) -> tuple[list, list]:
     """(train, validation) losses: adaptive runs learn, GPT overfits, deep GPT and plain SGD stay at the plateau."""
@@ -178,6 +184,8 @@ def make_rows(
             if experiment in diverged:
                 row |= {"status": "diverged", "diverged_step": 421}
                 row |= {key: None for key in row if key.startswith(("test_", "last_test")) and key != "test_tokens"}
+            if columns.get("scale") == "reference":  # the study's own sizes
+                row |= {"context": 256, "trainable_parameters": TRAINED.get((model, layers))}
             row |= columns
             run_rows.append(row | study_perplexities(row))
     return run_rows, epoch_rows

@@ -333,6 +333,7 @@ class TestReport:
         }  # fmt: skip
         assert "the advantage of adapting the rate of each weight survives tuning" in page
         assert (tmp_path / "report.tex").read_text().count("includegraphics") == 5
+        assert (tmp_path / "report.html").read_text().count('<figure class="chart"') == 5
         answered = json.loads((tmp_path / "answers.json").read_text())
         assert answered["answered"] == ["untuned", "sizes", "one_seed"]
         assert (answered["scale"], answered["vocabulary"], answered["seeds"]) == ("laptop", 4096, 5)
@@ -490,7 +491,9 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     scripts = re.findall(r"python -m (stages\.\w+)", content["cmd"])
     runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts for name in closure(script)}
     declared = set()
-    for path in (ROOT / dep for dep in content["deps"] if dep.startswith(CODE) and not dep.endswith(".mplstyle")):
+    for path in (
+        ROOT / dep for dep in content["deps"] if dep.startswith(CODE) and not dep.endswith((".mplstyle", ".css", ".js"))
+    ):
         assert path.exists(), path
         found = path.rglob("*.py") if path.is_dir() else [path]
         declared |= {each.relative_to(ROOT).as_posix() for each in found}

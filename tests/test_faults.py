@@ -22,12 +22,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+import yaml
 
 from lm.corpus.tokens import write_tokens
 from lm.training import checkpoints
 from lm.training.saver import Saver
 from lm.training.stopping import Parent, Stop
-from stages.train import main
+from stages.train import CODE, main
 from tests.conftest import write_documents
 
 ROOT = Path(__file__).parents[1]
@@ -429,3 +430,19 @@ def test_how_many_run_side_by_side_is_a_number(monkeypatch, capsys, config, toke
     with pytest.raises(SystemExit):
         main()
     assert "STUDY_SIDE_BY_SIDE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-5", "99999999999999999999999"])
+def test_a_seed_that_is_none_is_refused_in_one_line(monkeypatch, capsys, config, tokens, tmp_path, seed):
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(config, tokens, tmp_path), f"--seed={seed}"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: --seed: {seed}; allowed: 0 to 2147483647"
+
+
+def test_what_a_run_is_known_by_is_the_code_that_dvc_knows_it_by():
+    """Else an edit that trains nothing anew would void checkpoints, or one that does would not."""
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]
+    known = {dep.removeprefix("lm/") for dep in stage["deps"] if dep.startswith("lm/") and "__init__" not in dep}
+    assert set(CODE) == known - {"errors.py"}

@@ -236,6 +236,23 @@ class TestAdvice:
             assert expected[line.why] in line.command
             assert line.everyone == (line.why is Why.TOO_LITTLE_TEXT)
 
+    @pytest.mark.parametrize(
+        ("optimizer", "lr", "rates"),
+        [
+            ("sgd", 0.01, {"lr: 1}", "lr: 10}"}),
+            ("sgd", 0.3, {"lr: 30}"}),
+            ("sgd", 1.0, {"lr: 0.3}"}),
+            ("momentum", 0.1, {"lr: 1}", "lr: 10}"}),
+            ("momentum", 3.0, {"lr: 0.9}"}),
+        ],
+    )
+    def test_no_rate_is_raised_beyond_all_that_train(self, optimizer, lr, rates):
+        stuck = {"run": ("lstm", 1, optimizer), "curves": [UNIFORM] * 3, "lr": lr}
+        lines = [
+            line for line in advice(study({"5": stuck}), PARAMS) if line.why in (Why.RATE_TOO_SMALL, Why.RATE_TOO_LARGE)
+        ]
+        assert {value.rpartition(", ")[2] for line in lines for _, value in line.settings} == rates
+
     def test_nothing_that_was_tried_or_stands_in_params(self):
         base = {"run": ("gpt", 4, "adamw"), "curves": STUCK}
         tried = base | {"of": "12", "warmup": 0.1}
@@ -373,6 +390,15 @@ class TestReplication:
         assert replication(self.summaries(144.1, tokens=9), REFERENCE).outcome is Replicated.OTHER_TEXT
         assert replication(self.summaries(144.1, tokens=9), REFERENCE).beside[0].place is None
         assert replication(self.summaries(144.1, warmup=0.1), REFERENCE) is None
+        # shapes are told by what is trained of them: smaller ones, or embeddings that are learned
+        for other in (
+            {"weight_decay": 0.1},
+            {"beta2": 0.95},
+            {"epochs": 5},
+            {"context": 128},
+            {"trainable_parameters": 9},
+        ):
+            assert replication(self.summaries(144.1, **other), REFERENCE) is None
         other = summarize(*make_results({"1": ("lstm", 2, "adam")}, scale="reference"))
         assert replication(other, REFERENCE) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -9,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
@@ -26,6 +28,7 @@ from lm.corpus.tokens import select_lines
 from lm.errors import StudyError
 from lm.training.outputs import _split_measures
 from tests.invented import MERGES, VOCABULARY, write_files
+from tests.trained_runs import config
 
 ROOT = Path(__file__).parents[1]
 
@@ -266,3 +269,21 @@ def test_what_a_passage_starts_with(tmp_path):
     assert stages.samples.start_token(build_tokenizer(VOCABULARY, MERGES), tmp_path) == 17
     bytes_tokenizer = train_byte_bpe(["some text, some more text"], 258)
     assert stages.samples.start_token(bytes_tokenizer, tmp_path) == bytes_tokenizer.token_to_id(BOUNDARY)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"cut off", "damaged ("), (None, "no such file")])
+def test_samples_of_damaged_weights_are_one_line(tmp_path, content, said):
+    """It names the file and the run that makes it anew."""
+    run = pd.Series({"experiment": "5", "seed": 42, "vocabulary": 300, "model": "gpt", "layers": 2})
+    (tmp_path / "runs" / "5-42").mkdir(parents=True)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "5.json").write_text(config("gpt").to_json())
+    if content is not None:
+        (tmp_path / "runs" / "5-42" / "model.safetensors").write_bytes(content)
+    places = {name: tmp_path / name for name in ("runs", "configs", "tokens", "embeddings")}
+    arguments = argparse.Namespace(**places, count=3, seed=0)
+    with pytest.raises(StudyError) as error:
+        stages.samples.write_passage(run, build_tokenizer(VOCABULARY, MERGES), arguments)
+    line = str(error.value)
+    assert line.startswith(f"{tmp_path / 'runs' / '5-42' / 'model.safetensors'}: {said}")
+    assert line.endswith("run `dvc repro train@5-42`")

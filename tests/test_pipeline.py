@@ -173,7 +173,7 @@ def test_one_command_makes_everything(reproduced):
         assert {Path(path).name for path in project.locked()[f"train@{name}"]} == files, (
             "else going back leaves a file behind"
         )
-    for name in ("report.md", "report.tex", "metrics.json", "epochs.parquet"):
+    for name in ("report.md", "report.tex", "report.html", "metrics.json", "epochs.parquet"):
         assert (project.folder / "reports" / name).stat().st_size > 0
     left = [path for path in (project.folder / ".checkpoints").glob("*") if path.suffix == ".pt"]
     assert left == [], "checkpoints go when their runs are done"

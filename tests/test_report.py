@@ -170,6 +170,13 @@ class TestTables:
         assert remarks["5"] == {}
         assert table.facts["again"] == "1-42"
 
+    def test_seeds_on_other_hardware_are_named_below_times_and_memory(self, tmp_path: Path, _no_figures: None):
+        runs, epochs = make_results({"1": GRID["1"], "5": GRID["5"]}, seeds=(42, 43, 44))
+        runs.loc[(runs["experiment"] == "5") & (runs["seed"] == 44), "hardware"] = "Other"
+        markdown, _ = written(concluded(runs, epochs), tmp_path)
+        said = "Seeds of experiment 5 that ran on other hardware than most of its seeds are not in the means."
+        assert markdown.count(said) == 2
+
     def test_the_report_says_how_to_measure_again(self, tmp_path: Path, _no_figures: None):
         runs, epochs = make_results({"1": GRID["1"], "5": GRID["5"]})
         runs.loc[runs["experiment"] == "1", "other_cpu_seconds"] = runs["process_cpu_seconds"]
@@ -221,10 +228,22 @@ class TestDocument:
         with pytest.raises(StudyError, match=r"depth\.j2, line 2"):
             written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
 
-    def test_every_figure_and_table_is_in_both(self, full: tuple[Path, str, str]):
+    @pytest.mark.parametrize(
+        ("broken", "match"), [("fine\n{% macro a(b) %}", r"words\.j2, line 2"), (None, r"words\.j2: no")]
+    )
+    def test_so_is_one_whose_words_are_drawn(self, tmp_path: Path, broken: str | None, match: str):
+        shutil.copytree(TEMPLATES, tmp_path / "templates")
+        template = tmp_path / "templates" / "words.j2"
+        template.unlink() if broken is None else template.write_text(broken)
+        with pytest.raises(StudyError, match=match):
+            written(concluded(*make_results({"5": GRID["5"]})), tmp_path / "reports", tmp_path / "templates")
+
+    def test_every_figure_and_table_is_in_each(self, full: tuple[Path, str, str]):
         root, md, tex = full
+        html = (root / "reports" / "report.html").read_text()
         shown = re.findall(r"\(figures/([\w-]+)\.svg\)", md)
         assert shown == re.findall(r"\{figures/([\w-]+)\.pdf\}", tex)
+        assert shown == re.findall(r'<figure class="chart" id="figure-([\w-]+)">', html)
         assert len(shown) == 17
         for name in shown:
             assert (root / "reports" / "figures" / f"{name}.svg").exists()
@@ -233,6 +252,7 @@ class TestDocument:
             numbers = [int(found) for found in re.findall(rf"\*\*{word} (\d+)\.\*\*", md)]
             assert numbers == list(range(1, (count or len(numbers)) + 1))
             assert tex.count(rf"\begin{{{LABELS[word]}}}") == len(numbers)
+            assert [int(found) for found in re.findall(rf"<b>{word} (\d+)\.</b>", html)] == numbers
 
     def test_the_three_main_tables_come_first(self, full: tuple[Path, str, str]):
         results = full[1].split("## Results")[1].split("## Questions")[0]
@@ -330,7 +350,7 @@ class TestWriting:
         command = [sys.executable, "-m", "stages.report", "--root", str(tmp_path)]
         subprocess.run(command, cwd=ROOT, check=True)
         made = {path.name for path in (tmp_path / "reports").iterdir()}
-        assert {"report.md", "report.tex", "figures", "samples.md"} <= made
+        assert {"report.md", "report.tex", "report.html", "figures", "samples.md"} <= made
         assert not [name for name in made if name.startswith(".")]
 
 

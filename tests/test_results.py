@@ -176,7 +176,14 @@ class TestSpread:
         assert (found.freedom, found.borrowed) == (4, False)
 
     @pytest.mark.parametrize(
-        "content", ["scale\n1\n", "scale,vocabulary,kind,experiment,run,validation_perplexity\na,b"]
+        "content",
+        [
+            "",
+            "scale\n1\n",
+            "scale,vocabulary,kind,exper",
+            "scale,vocabulary,kind,experiment,run,validation_perplexity\n",
+            "scale,vocabulary,kind,experiment,run,validation_perplexity\na,b",
+        ],
     )
     def test_another_table(self, tmp_path, content):
         path = tmp_path / "spread.csv"
@@ -217,6 +224,16 @@ class TestSummaries:
     def test_a_name_that_no_registry_has_stops_here(self, run, word):
         with pytest.raises(StudyError, match=f"unknown .* '{word}'.*has"):
             summarize(*make_results({"1": run}))
+
+    def test_seeds_on_other_hardware_are_in_no_mean_of_times_and_memory(self):
+        runs, epochs = make_results({"1": GRID["1"]}, seeds=(42, 43, 44))
+        lone = runs["seed"] == 44
+        runs.loc[lone, ["hardware", "train_seconds", "memory_footprint_mb"]] = ["Other", 9e4, 9e4]
+        (summary,) = summarize(runs, epochs).experiments
+        assert [run.elsewhere for run in summary.runs] == [False, False, True]
+        assert summary.train_seconds.mean == pytest.approx(runs[~lone]["train_seconds"].mean())
+        assert summary.memory.footprint == pytest.approx(runs[~lone]["memory_footprint_mb"].mean())
+        assert summary.validation_loss.mean == pytest.approx(runs["validation_loss"].mean()), "losses compare"
 
     def test_hardware_marks(self):
         runs, epochs = make_results({"1": GRID["1"], "2": GRID["2"], "3": GRID["3"]})
@@ -295,6 +312,13 @@ class TestCollect:
         assert row["validation_bits_per_byte"] == 2.0
         assert next(r for r in runs.to_pylist() if r["experiment"] == "1")["norm"] is None
         assert epochs.num_rows == 2 * runs.num_rows
+
+    def test_a_run_on_several_processes_is_on_other_hardware(self, laid):
+        study, runs = laid
+        cost = runs / f"5-{study.seeds[0]}" / "cost.json"
+        cost.write_text(json.dumps(json.loads(cost.read_text()) | {"processes": 4}))
+        found = {row["experiment"]: row["hardware"] for row in collect(*laid, CARD)[0].to_pylist()}
+        assert (found["5"], found["6"]) == ("CPU, 4 processes", "CPU")
 
     def test_tokens_that_lose_text_have_no_bits_per_byte(self, laid):
         lossy = CARD | {"tokenizer": {"kind": "gpt1"}}

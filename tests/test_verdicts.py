@@ -14,7 +14,7 @@ from lm.findings.judge import TRIFLE, Judge, judge_versions
 from lm.findings.optimizers import Effect, Question, optimizers
 from lm.findings.quality import Standing, quality
 from lm.findings.stopping import stopping
-from lm.findings.times import LEAST_NOISE, measure_noise
+from lm.findings.times import LEAST_NOISE, judge_times, measure_noise
 from lm.findings.verdicts import Ground, Learned, Order, Reason
 from lm.results.spread import WIDENED, Deviation, Spread, load_spread
 from lm.results.states import Kind, State
@@ -242,6 +242,15 @@ class TestTimes:
         quiet = self.times(e1=1.85, e2=1.86, e5=2.40)
         assert quiet.time(quiet.summaries["1"], quiet.summaries["5"]).order is Order.LOWER
 
+    def test_a_seed_on_other_hardware_is_no_noise_and_no_time(self):
+        curves = {1: LEARNING, 2: LEARNING, 3: LEARNING}
+        runs, epochs = make_curves({name: {"curves": curves} for name in ("1", "2")})
+        runs.loc[(runs["experiment"] == "1") & (runs["seed"] == 3), ["hardware", "train_seconds"]] = ["Other", 9e4]
+        summaries = summarize(runs, epochs)
+        noise = measure_noise(summaries.experiments)
+        assert noise.bound == LEAST_NOISE
+        assert judge_times(*summaries.experiments, noise).seeds == 2
+
     def test_seeds_of_one_experiment_do_the_same_work(self):
         curves = {1: LEARNING, 2: LEARNING}
         noise = measure_noise(study({"1": {"curves": curves, "seconds": {1: 2.0, 2: 2.6}}}).experiments)
@@ -358,6 +367,11 @@ class TestEffects:
         assert not series.base_learned
         assert [step.effect for step in series.steps] == [Deeper.FAILED, Deeper.FAILED]
         assert series.steps[0].comparison.learned is Learned.NEITHER
+
+    def test_one_that_learned_where_the_base_did_not_is_no_help_of_depth(self):
+        learned = {"run": ("lstm", 2, "adamw"), "curves": LEARNING}
+        judge = judged({"1": {"run": ("lstm", 1, "adamw"), "curves": [UNIGRAM] * 5}, "2": learned})
+        assert [step.effect for step in depth(judge).series[0].steps] == [Deeper.ALONE]
 
     def test_a_run_that_still_falls_has_not_failed(self):
         falling = {"curves": [8.0, 7.6, 7.2, 6.9, 6.8], "run": ("lstm", 2, "adamw")}

@@ -17,19 +17,22 @@ from lm.controlled.findings import ControlledFindings, Ranking, Search
 from lm.controlled.rates import Edge
 from lm.controlled.results import ArmResult
 from lm.controlled.tables import test_loss
+from lm.report.chart import Chart, Figure, Panel, Point, Series, as_perplexity, shape
 from lm.report.figures import (
     STYLE,
     UNIGRAM,
     VALIDATION,
-    Figure,
     Labels,
     Painted,
     colour,
+    dash,
     drawable,
     legend_below,
+    levels,
     marker,
     perplexity_axis,
     save,
+    shown_perplexities,
 )
 
 _SHADE = "0.93"
@@ -55,7 +58,8 @@ def draw_all(findings: ControlledFindings, labels: Labels, folder: Path) -> dict
             painted = paint(findings, labels)
             if painted is not None:
                 save(painted[0], folder / key)
-                drawn[key] = Figure(key=key, kind=key, facts=painted[1])
+                picture = folder / f"{key}.svg"
+                drawn[key] = Figure(key=key, kind=key, chart=painted[1], picture=picture, facts=painted[2])
     return drawn
 
 
@@ -88,7 +92,58 @@ def by_rate(findings: ControlledFindings, labels: Labels) -> Painted | None:
     panels[0][0].set_ylabel(labels["validation perplexity"])
     _one_legend(canvas, panels[0])
     edges = [arm for arm in shown if arm.edge is not Edge.NONE]
-    return canvas, {"edges": edges, "tuning_seed": findings.study.tuning_seed}
+    chart = Chart(
+        kind="lines",
+        axes=(labels["plain rate"],),
+        stretched=True,
+        value=labels["plain validation perplexity"],
+        logarithmic=True,
+        panels=tuple(_rates(ranking, levels(text.unigram_loss, labels)) for ranking in rankings),
+        domain=shown_perplexities([*losses, text.unigram_loss], ceiling),
+        special=labels["chosen"],
+        crossed=labels["failed"],
+        subject=labels["arm"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"edges": edges, "tuning_seed": findings.study.tuning_seed}
+
+
+def _rates(ranking: Ranking, marks: tuple[tuple[str, float], ...]) -> Panel:
+    arms = ranking.arms
+    return Panel(
+        title=ranking.label,
+        series=tuple(
+            _line(arm, index, [(each.rate, each.loss) for each in arm.trials if each.loss is not None])
+            for index, arm in enumerate(arms)
+        ),
+        levels=marks,
+        rings=tuple(
+            point
+            for arm in arms
+            if arm.chosen is not None and arm.chosen.loss is not None
+            for point in as_perplexity([(arm.chosen.loss, (arm.rate,), arm.chosen.loss, arm.chosen.loss)])
+        ),
+        crosses=tuple(trial.rate for arm in arms for trial in arm.trials if trial.loss is None),
+        shaded=tuple(ends for arm in arms for ends in _unknown(arm)),
+    )
+
+
+def _line(arm: ArmResult, index: int, losses: Sequence[tuple[float, float]]) -> Series:
+    """An optimizer's line: (where it stands, loss) of each point."""
+    return Series(
+        label=arm.confirmed.optimizer_label,
+        colour=colour(arm.confirmed),
+        dash=dash(_DASHES[index % 2]),
+        shape=shape(marker(arm.confirmed)),
+        points=as_perplexity((loss, (place,), loss, loss) for place, loss in losses),
+    )
+
+
+def _unknown(arm: ArmResult) -> list[tuple[float, float]]:
+    """Where nothing was tried, beyond a chosen rate at the edge."""
+    if arm.edge is Edge.HIGH:
+        return [(arm.rate, 10 * arm.rate)]
+    return [(arm.rate / 10, arm.rate)] if arm.edge is Edge.LOW else []
 
 
 def _trials(axes: Axes, arm: ArmResult, top: float, line: Any) -> None:
@@ -109,11 +164,8 @@ def _trials(axes: Axes, arm: ArmResult, top: float, line: Any) -> None:
 
 
 def _edge(axes: Axes, arm: ArmResult) -> None:
-    """Where nothing was tried, beyond a chosen rate at the edge."""
-    if arm.edge is Edge.HIGH:
-        axes.axvspan(arm.rate, 10 * arm.rate, color=_SHADE, zorder=0, linewidth=0)
-    elif arm.edge is Edge.LOW:
-        axes.axvspan(arm.rate / 10, arm.rate, color=_SHADE, zorder=0, linewidth=0)
+    for low, high in _unknown(arm):
+        axes.axvspan(low, high, color=_SHADE, zorder=0, linewidth=0)
 
 
 def _interval(axes: Axes, arm: ArmResult, at: float, *, vertical: bool, shade: str) -> None:
@@ -157,7 +209,51 @@ def confirmed(findings: ControlledFindings, labels: Labels) -> Painted | None:
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _perplexity_below(axes, known)
     axes.set_xlabel(labels["test perplexity"])
-    return canvas, {"seeds": len(findings.study.seeds)}
+    rows = list(zip(reversed(shown), reversed(names), strict=True))
+    chart = Chart(
+        kind="rows",
+        axes=("",),
+        value=labels["plain test perplexity"],
+        logarithmic=True,
+        interval=True,
+        rows=tuple(name for _, name in rows),
+        panels=(
+            Panel(
+                title="",
+                series=tuple(_seeds(arm, name, at, colour(arm.confirmed)) for at, (arm, name) in enumerate(rows)),
+            ),
+        ),
+        domain=_reach(shown),
+        subject=labels["arm"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"seeds": len(findings.study.seeds)}
+
+
+def _seeds(arm: ArmResult, label: str, at: float, shade: str) -> Series:
+    """The mean with its interval, seeds behind it."""
+    return Series(
+        label=label,
+        colour=shade,
+        shape=shape(marker(arm.confirmed)),
+        points=_mean(arm, at),
+        faint=as_perplexity((loss, (at,), loss, loss) for loss in arm.losses.values()),
+    )
+
+
+def _mean(arm: ArmResult, at: float) -> tuple[Point, ...]:
+    loss = test_loss(arm)
+    if loss.mean is None:
+        return ()
+    half = loss.half or 0.0
+    return as_perplexity([(loss.mean, (at,), loss.mean - half, loss.mean + half)])
+
+
+def _reach(arms: Sequence[ArmResult]) -> tuple[float, float]:
+    """The lowest and the highest perplexity of seeds and intervals."""
+    ends = [value for arm in arms for point in _mean(arm, 0.0) for value in (point.low, point.high)]
+    ends += [math.exp(loss) for arm in arms for loss in arm.losses.values()]
+    return min(ends), max(ends)
 
 
 def _best_first(ranking: Ranking) -> list[ArmResult]:
@@ -211,7 +307,27 @@ def searched(findings: ControlledFindings, labels: Labels) -> Painted | None:
         perplexity_axis(axes, every, max(every))
     panels[0][0].set_ylabel(labels["validation perplexity"])
     _one_legend(canvas, panels[0])
-    return canvas, {}
+    chart = Chart(
+        kind="lines",
+        axes=(labels["trials"],),
+        whole=True,
+        value=labels["plain validation perplexity"],
+        logarithmic=True,
+        panels=tuple(
+            Panel(
+                title=ranking.label,
+                series=tuple(
+                    _line(arm, index, [(n + 1.0, loss) for n, loss in enumerate(searches[arm.name].best_after)])
+                    for index, arm in enumerate(ranking.arms)
+                ),
+            )
+            for ranking in rankings
+        ),
+        domain=shown_perplexities(every, max(every)),
+        subject=labels["arm"],
+        table=labels["values"],
+    )
+    return canvas, chart, {}
 
 
 def _one_legend(canvas: Canvas, panels: Sequence[Axes]) -> None:
@@ -260,7 +376,39 @@ def by_depth(findings: ControlledFindings, labels: Labels) -> Painted | None:
     perplexity_axis(axes, known, max(known))
     axes.set_ylabel(labels["test perplexity"])
     legend_below(axes)
-    return canvas, {"failed": [arm for arm in shown if arm.failed], "seeds": len(findings.study.seeds)}
+    lines = [
+        Series(
+            label=series.label,
+            colour=VALIDATION,
+            dash=dash(_DASHES[index % 2]),
+            shape=shape(marker(series.arms[0].confirmed)),
+            points=tuple(p for arm in series.arms if not arm.failed for p in _mean(arm, arm.confirmed.layers)),
+            faint=tuple(p for arm in series.arms for p in _seeds(arm, "", arm.confirmed.layers, "").faint),
+        )
+        for index, series in enumerate(findings.series)
+    ]
+    lines += [
+        _seeds(
+            arm,
+            labels["pre-norm"].replace("{}", arm.label),
+            arm.confirmed.layers,
+            _NORMS[str(arm.confirmed.settings.norm)],
+        )
+        for arm in other
+    ]
+    chart = Chart(
+        kind="lines",
+        axes=(labels["layers"],),
+        whole=True,
+        interval=True,
+        value=labels["plain test perplexity"],
+        logarithmic=True,
+        panels=(Panel(title="", series=tuple(lines)),),
+        domain=_reach([*shown, *other]),
+        subject=labels["arm"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"failed": [arm for arm in shown if arm.failed], "seeds": len(findings.study.seeds)}
 
 
 def treated(findings: ControlledFindings, labels: Labels) -> Painted | None:
@@ -270,6 +418,7 @@ def treated(findings: ControlledFindings, labels: Labels) -> Painted | None:
         return None
     canvas, axes = plt.subplots(figsize=(6.3, 0.9 + 0.26 * len(shown)))
     axes.axvline(0, color=UNIGRAM, linewidth=1)
+    rows: list[Series] = []
     for at, each in enumerate(shown):
         first, second, difference = each.contrast.first, each.contrast.second, each.contrast.paired
         assert difference is not None, "those without are not shown"
@@ -288,11 +437,34 @@ def treated(findings: ControlledFindings, labels: Labels) -> Painted | None:
             linewidth=1.2,
             markersize=5,
         )
+        place = (float(len(shown) - 1 - at),)
+        rows.append(
+            Series(
+                label=first.name,
+                colour=VALIDATION,
+                shape=shape(marker(first.confirmed)),
+                filled=told,
+                points=(Point(value=middle, places=place, low=low, high=high),),
+                faint=tuple(Point(value=value, places=place, low=value, high=value) for value in own),
+            )
+        )
     axes.set_yticks(range(len(shown)), [drawable(each.contrast.first.name) for each in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlabel(labels["difference"])
     failed = [each.contrast.first for each in findings.treatments if each.contrast.paired is None]
-    return canvas, {"failed": failed}
+    ends = [value for row in rows for p in (*row.points, *row.faint) for value in (p.low, p.high)]
+    chart = Chart(
+        kind="rows",
+        axes=("",),
+        value=labels["difference"],
+        interval=True,
+        rows=tuple(row.label for row in reversed(rows)),
+        panels=(Panel(title="", series=tuple(reversed(rows)), levels=(("", 0.0),)),),
+        domain=(min(0.0, *ends), max(0.0, *ends)),
+        subject=labels["arm"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"failed": failed}
 
 
 def _percent(difference: float) -> float:

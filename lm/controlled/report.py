@@ -18,7 +18,7 @@ PREFIX = "controlled_"
 
 
 def write_report(findings: ControlledFindings, claims: Sequence[Claim], templates: Path, folder: Path) -> None:
-    """Write report.md, report.tex, answers.json and figures/ under ``folder``.
+    """Write report.md, report.tex, report.html, answers.json and figures/ under ``folder``.
 
     Raises StudyError where a template can't be read.
     """

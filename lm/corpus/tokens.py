@@ -7,6 +7,7 @@ each token occurs can reach it.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -146,7 +147,8 @@ def write_tokens(
 
 def _save(path: Path, array: np.ndarray) -> str:
     """Write an array and return the file's SHA-256."""
+    content = io.BytesIO()
+    np.save(content, array)  # straight to a file it would not tell a full disk from a short write
     with writing(path):
-        np.save(path, array)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        path.write_bytes(content.getbuffer())
+    return hashlib.sha256(content.getbuffer()).hexdigest()

@@ -176,7 +176,8 @@ def _reaches(best: ExperimentSummary, timed: list[ExperimentSummary], judge: Jud
 def _reach(target: float, timed: list[ExperimentSummary], judge: Judge) -> Reach:
     arrivals, parts = [], {}
     for experiment in timed:
-        reached = [_until(experiment, index, target) for index, run in enumerate(experiment.runs) if not run.disturbed]
+        sound = [index for index, run in enumerate(experiment.runs) if not run.disturbed and not run.elsewhere]
+        reached = [_until(experiment, index, target) for index in sound]
         known = [each for each in reached if each is not None]
         if known and len(known) == len(reached):
             seconds = math.fsum(seconds for seconds, _ in known) / len(known)

@@ -24,6 +24,8 @@ class Deeper(StrEnum):
     """Worse on validation, and its training loss is higher too: it had not got as far when training ended."""
     WORSE = "worse"
     """Worse on validation; training loss does not tell why (not recorded, or alike)."""
+    ALONE = "alone"
+    """It learned to use context and the shallowest did not: no difference of their losses says what depth does."""
     FAILED = "failed"
     """It did not learn to use context and no longer fell; see the experiment's state."""
     NOT_YET = "not_yet"
@@ -124,6 +126,8 @@ def _effect(comparison: Comparison, ours: float | None, theirs: float | None) ->
     if not deeper.learned:
         falling = deeper.state is not State.DIVERGED and deeper.representative.course.falling
         return Deeper.NOT_YET if falling else Deeper.FAILED
+    if not comparison.second.learned:
+        return Deeper.ALONE
     if order is Order.NOT_COMPARABLE:
         return Deeper.NOT_COMPARABLE
     if order is Order.LOWER:

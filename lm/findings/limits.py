@@ -17,7 +17,7 @@ from lm.results.summary import ExperimentSummary, Summaries
 class Spread:
     """Measured spread over seeds of one kind of run at one scale. ``deviation``: standard deviation of the loss, nats;
     ``freedom``: its degrees of freedom; ``bound``: difference of two such single runs (nats) that must be exceeded;
-    ``borrowed``: no figure for this scale and kind, the widest known stands in."""
+    ``borrowed``: no figure for this scale and kind, the widest known of the kind stands in, widened."""
 
     scale: str
     kind: Kind

@@ -24,7 +24,7 @@ class Why(StrEnum):
     NORM_PLACE = "norm_place"
     """A deep post-norm GPT on the plateau: pre-norm."""
     RATE_TOO_LARGE = "rate_too_large"
-    """Stuck under an adaptive optimizer, or diverged: a smaller rate."""
+    """Stuck under an adaptive optimizer or at a high rate, or diverged: a smaller rate."""
     GRADIENTS_TOO_LARGE = "gradients_too_large"
     """A recurrent network stuck, or diverged: clipping."""
     RATE_TOO_SMALL = "rate_too_small"
@@ -93,6 +93,8 @@ class Treated:
 WARMUP, DROPOUT, CLIP, PATIENCE = 0.1, 0.2, 1.0, 2
 _DECADES = {"sgd": (100, 1000), "momentum": (10, 100)}
 """Times the rate: SGD needs the larger steps, for momentum 0.9 makes each ten times as long."""
+_HIGHEST = {"sgd": 30.0, "momentum": 10.0}
+"""Rates beyond which none is advised: the highest that LSTMs are trained with, which want larger ones than GPTs."""
 _SMALLER, _LARGER, _MUCH_SMALLER = 0.3, 3.0, 0.1
 _LONGER, _MORE_TEXT = 2, 3
 
@@ -196,7 +198,7 @@ def _lines(experiment: ExperimentSummary) -> Iterator[Line]:
     elif state is State.SHORT and not course.wide_gap:
         yield Why.ONE_EPOCH, "longer", longer
     elif state is State.UNDERTRAINED and not course.wide_gap:
-        if experiment.optimizer in PLAIN:
+        if experiment.optimizer in PLAIN and 10 * lr <= _HIGHEST[experiment.optimizer]:
             yield Why.RATE_TOO_SMALL, "rate10", {"lr": _rounded(lr * 10)}
         yield Why.STILL_FALLING, "longer", longer
     if state is State.OVERFITTING or (state.learned and course.wide_gap):
@@ -211,8 +213,11 @@ def _stuck(experiment: ExperimentSummary) -> Iterator[Line]:
     settings, falling = experiment.settings, experiment.representative.course.falling
     lr = settings.lr
     if experiment.optimizer in PLAIN:
-        for factor in _DECADES[experiment.optimizer]:
+        larger = [each for each in _DECADES[experiment.optimizer] if lr * each <= _HIGHEST[experiment.optimizer]]
+        for factor in larger:
             yield Why.RATE_TOO_SMALL, f"rate{factor}", {"lr": _rounded(lr * factor)}
+        if not larger:
+            yield Why.RATE_TOO_LARGE, "slower", {"lr": _rounded(lr * _SMALLER)}
         return
     if falling is None:
         yield Why.ONE_EPOCH, "longer", {"epochs": _LONGER * settings.epochs}

@@ -6,7 +6,21 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.results.reference import BATCH, LR, SCALE, VALIDATION_TOKENS, VOCABULARY, Published, Reference
+from lm.results.reference import (
+    BATCH,
+    BETA2,
+    CONTEXT,
+    EPOCHS,
+    LR,
+    MOMENTUM,
+    SCALE,
+    VALIDATION_TOKENS,
+    VOCABULARY,
+    Published,
+    Reference,
+    trainable_parameters,
+    weight_decay,
+)
 from lm.results.statistics import t_quantile
 from lm.results.summary import ExperimentSummary, Summaries
 
@@ -91,17 +105,21 @@ def replication(summaries: Summaries, reference: Reference) -> Replication | Non
 
 
 def _is_the_studys(experiment: ExperimentSummary, row: Published) -> bool:
+    """Model, sizes and settings; the batch may be another, as some replications had one of 8."""
     settings = experiment.settings
     same_run = (experiment.model, experiment.layers, experiment.optimizer) == (row.model, row.layers, row.optimizer)
+    same_size = (settings.context, experiment.trainable_parameters) == (CONTEXT, trainable_parameters(row))
     untreated = (
-        settings.lr == LR
+        (settings.lr, settings.weight_decay, settings.epochs) == (LR, weight_decay(row.optimizer), EPOCHS)
+        and settings.momentum in (None, MOMENTUM)
+        and settings.beta2 in (None, BETA2)
         and settings.norm in (None, "post")
         and settings.schedule == "constant"
         and settings.clip is None
         and settings.patience is None
         and not (settings.dropout or settings.warmup or settings.label_smoothing)
     )
-    return experiment.text.scale == SCALE and same_run and untreated
+    return experiment.text.scale == SCALE and same_run and same_size and untreated
 
 
 def _beside(experiment: ExperimentSummary, row: Published, reference: Reference, same_text: bool) -> Beside:

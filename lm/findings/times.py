@@ -67,7 +67,7 @@ def _work(experiment: ExperimentSummary) -> tuple[object, ...]:
 
 
 def _timed(run: Run) -> bool:
-    return run.state is not State.DIVERGED and not run.disturbed and bool(run.train_seconds)
+    return run.state is not State.DIVERGED and not run.disturbed and not run.elsewhere and bool(run.train_seconds)
 
 
 def judge_times(first: ExperimentSummary, second: ExperimentSummary, noise: Noise) -> Verdict:

@@ -48,7 +48,7 @@ class Ground(StrEnum):
     SPREAD = "spread"
     """Single runs: the measured spread over seeds of such runs at this scale."""
     BORROWED = "borrowed"
-    """Single runs at a scale without a measured spread: the widest known of any scale and kind of run."""
+    """Single runs at a scale without a measured spread: the widest that other scales have of that kind, widened."""
     NOISE = "noise"
     """Times: how far runs that do the same work lie apart."""
     TRIFLE = "trifle"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from markupsafe import Markup
 
 from lm.errors import StudyError
 from lm.report import text
-from lm.report.figures import Figure
+from lm.report.chart import Figure
+from lm.report.html import Html
 from lm.report.latex import Latex
 from lm.report.markdown import Markdown
 from lm.report.table import Table, worded
 from lm.report.writer import Writer, one_line
 from lm.results.names import natural
 
-WRITERS: tuple[type[Writer], ...] = (Markdown, Latex)
+WRITERS: tuple[type[Writer], ...] = (Markdown, Latex, Html)
 _PROMISE = "\ufdd0{}\ufdd1"
 """Stands for the number of a table or figure that a reference names before the document calls it."""
 
@@ -140,7 +142,7 @@ class Document:
             return Markup("")
         figure, own = self._figures[key], self._own["figure"]
         caption = one_line(getattr(own, f"{figure.kind}_caption")(figure.facts))
-        return self._writer.figure(key, caption, own.word, self._number("figure", key))
+        return self._writer.figure(figure, caption, own.word, self._number("figure", key))
 
     def reference(self, kind: str, key: str) -> Markup:
         """ "Table 3", wherever in the document it stands; the table or figure must be one that is called."""
@@ -151,6 +153,18 @@ class Document:
     def passages(self) -> Markup:
         """Where the format takes in the sample texts, if it can take in what stands outside the report."""
         return self._writer.passages()
+
+    def contents(self) -> Markup:
+        """The headings so far, in a format that lists them itself."""
+        return self._writer.contents()
+
+    def head(self) -> Markup:
+        """What a format needs to be read by, such as a style, set into its frame by the frame itself."""
+        return self._writer.head()
+
+    def foot(self) -> Markup:
+        """The same for what comes after the text."""
+        return self._writer.foot()
 
     def block(self, value: str, language: str = "") -> Markup:
         return self._writer.block(value, language)
@@ -193,19 +207,26 @@ def render(
     Raises StudyError naming template and line where a template can't be read.
     """
     made = environment(templates, writer)
-    try:
+    with _readable(templates):
         document = Document(writer(), made, tables or {}, figures or {}, prefix)
         page = made.get_template(f"{name}.{writer.suffix}.j2").render(doc=document, **context)
-    except jinja2.TemplateSyntaxError as error:
-        raise StudyError(f"{templates / (error.name or '')}, line {error.lineno}: {error.message}") from None
-    except jinja2.TemplateNotFound as error:
-        raise StudyError(f"{templates / str(error.name)}: no such template; it belongs to the repository") from None
     return re.sub(r"\n{3,}", "\n\n", document.fulfil(page)).strip() + "\n"
 
 
 def words(templates: Path, name: str) -> Any:
-    """The plain words of a template, for what is drawn rather than set."""
-    return environment(templates, _Plain).get_template(name).module
+    """The plain words of a template, for what is drawn rather than set; raises StudyError as :func:`render` does."""
+    with _readable(templates):
+        return environment(templates, _Plain).get_template(name).module
+
+
+@contextmanager
+def _readable(templates: Path) -> Iterator[None]:
+    try:
+        yield
+    except jinja2.TemplateSyntaxError as error:
+        raise StudyError(f"{templates / (error.name or '')}, line {error.lineno}: {error.message}") from None
+    except jinja2.TemplateNotFound as error:
+        raise StudyError(f"{templates / str(error.name)}: no such template; it belongs to the repository") from None
 
 
 class _Plain(Markdown):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from lm.config.architectures import ARCHITECTURES
 from lm.config.optimizers import OPTIMIZERS
 from lm.findings.study import Findings
+from lm.report.chart import Chart, Figure, Panel, Point, Series, as_perplexity, shape
 from lm.report.text import known
 from lm.results.states import EXPLODED
 from lm.results.summary import Epoch, ExperimentSummary, Summaries
@@ -53,16 +54,8 @@ _TOUCHING = 4.0
 """Points nearer than this (of 72 to the inch) share a label."""
 
 Labels = Mapping[str, str]
-Painted = tuple[Canvas, dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A drawn figure: ``kind`` names its caption in the templates, ``facts`` is what that is written from."""
-
-    key: str
-    kind: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+Painted = tuple[Canvas, Chart | None, dict[str, Any]]
+"""What was drawn, the same as data where a page can draw it anew, and the facts for its caption."""
 
 
 def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: Path) -> dict[str, Figure]:
@@ -84,7 +77,7 @@ def draw_all(summaries: Summaries, findings: Findings, labels: Labels, folder: P
             painted = paint()
             if painted is not None:
                 save(painted[0], folder / key)
-                drawn[key] = Figure(key=key, kind=kind, facts=painted[1])
+                drawn[key] = Figure(key=key, kind=kind, chart=painted[1], facts=painted[2])
     return drawn
 
 
@@ -137,6 +130,13 @@ class Curve:
     def __bool__(self) -> bool:
         return len(self.epochs) > 0
 
+    def rows(self) -> Iterator[tuple[float, tuple[float, ...], float, float]]:
+        """Mean, (epoch, seconds), lowest and highest of each epoch."""
+        for epoch, passed, *figures in np.stack(
+            [self.epochs, self.seconds, self.mean, self.low, self.high], axis=1
+        ).tolist():
+            yield figures[0], (epoch, passed), figures[1], figures[2]
+
 
 def curve(summary: ExperimentSummary, value: Callable[[Epoch], float | None]) -> Curve:
     """``value`` of each epoch, over the seeds that have it."""
@@ -171,6 +171,21 @@ def _plot(axes: Axes, drawn: Curve, over: str, **style: Any) -> None:
     axes.plot(x, drawn.mean, **style)
     if (drawn.high > drawn.low).any():
         axes.fill_between(x, drawn.low, drawn.high, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def dash(line: Any) -> tuple[float, ...]:
+    """A line style of matplotlib's as lengths on and off."""
+    return () if line == "-" else line[1]
+
+
+def shown_perplexities(losses: Iterable[float], ceiling: float) -> tuple[float, float]:
+    """The lowest and the highest perplexity that a panel shows."""
+    shown = [min(loss, ceiling) for loss in losses if known(loss)]
+    return math.exp(min(shown, default=0.0)), math.exp(max(shown, default=1.0))
+
+
+def levels(unigram: float, labels: Labels) -> tuple[tuple[str, float], ...]:
+    return ((labels["unigram"], math.exp(unigram)),) if known(unigram) else ()
 
 
 def perplexity_axis(
@@ -270,14 +285,42 @@ def curves(summary: ExperimentSummary, labels: Labels) -> Painted | None:
         "seeds": len(summary.seeds),
         "above": bool(max(value for value in values if known(value)) > ceiling),
     }
-    return canvas, facts
+    panel = Panel(
+        title="",
+        series=tuple(
+            Series(
+                label=labels[key],
+                colour=style["color"],
+                dash=dash(style.get("linestyle", "-")),
+                shape="circle" if short else "",
+                points=as_perplexity(drawn.rows()),
+            )
+            for key, (drawn, style) in series.items()
+            if drawn
+        ),
+        levels=levels(unigram, labels),
+        rings=as_perplexity([list(validation.rows())[best]]),
+    )
+    chart = Chart(
+        kind="lines",
+        axes=(labels["epoch"], labels["training time"]),
+        whole=True,
+        value=labels["plain perplexity"],
+        panels=(panel,),
+        domain=shown_perplexities(values, ceiling),
+        logarithmic=True,
+        special=labels["best epoch"],
+        subject=labels["experiment"],
+        table=labels["values"],
+    )
+    return canvas, chart, facts
 
 
 Member = tuple[ExperimentSummary, str, str, Any]
 """An experiment in a panel: its label, colour and line style."""
 
 
-def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> Canvas:
+def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> tuple[Canvas, Chart]:
     """A panel an architecture, validation perplexity over epochs."""
     shown = [member[0] for group in members.values() for member in group]
     drawn = {summary.id: curve(summary, lambda epoch: epoch.validation_loss) for summary in shown}
@@ -304,7 +347,36 @@ def _panels(members: Mapping[str, Sequence[Member]], labels: Labels) -> Canvas:
         legend_below(axes)
         perplexity_axis(axes, losses, _ceiling(shown))
     panels[0][0].set_ylabel(labels["validation perplexity"])
-    return canvas
+    chart = Chart(
+        kind="lines",
+        axes=(labels["epoch"], labels["training time"]),
+        whole=True,
+        value=labels["plain validation perplexity"],
+        panels=tuple(
+            Panel(
+                title=model,
+                series=tuple(
+                    Series(
+                        label=f"{label} ({summary.id})",
+                        colour=shade,
+                        dash=dash(line),
+                        shape=shape(marker(summary)),
+                        filled=line == "-",
+                        points=as_perplexity(drawn[summary.id].rows()),
+                    )
+                    for summary, label, shade, line in group
+                    if drawn[summary.id]
+                ),
+                levels=levels(unigram, labels),
+            )
+            for model, group in members.items()
+        ),
+        domain=shown_perplexities(losses, _ceiling(shown)),
+        logarithmic=True,
+        subject=labels["experiment"],
+        table=labels["values"],
+    )
+    return canvas, chart
 
 
 def _grouped(summaries: Iterable[ExperimentSummary]) -> dict[str, list[ExperimentSummary]]:
@@ -336,7 +408,7 @@ def by_optimizer(summaries: Summaries, labels: Labels) -> Painted | None:
         ]
         for model, group in _grouped(shallow).items()
     }
-    return _panels(members, labels), {"seeds": seeds(shallow)}
+    return *_panels(members, labels), {"seeds": seeds(shallow)}
 
 
 def by_depth(findings: Findings, labels: Labels) -> Painted | None:
@@ -359,7 +431,7 @@ def by_depth(findings: Findings, labels: Labels) -> Painted | None:
         for model, group in _grouped(chosen).items()
     }
     optimizers = list(dict.fromkeys(summary.optimizer_label for summary in chosen))
-    return _panels(members, labels), {"optimizers": optimizers, "seeds": seeds(chosen)}
+    return *_panels(members, labels), {"optimizers": optimizers, "seeds": seeds(chosen)}
 
 
 def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted | None:
@@ -383,7 +455,8 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     for summary in shown:
         axes.plot(*places[summary.id], marker(summary), color=colour(summary), markersize=6, markeredgecolor="white")
     times = [x for x, _ in places.values()]
-    if max(times) > 20 * min(times) > 0:
+    stretched = max(times) > 20 * min(times) > 0
+    if stretched:
         axes.set_xscale("log")
     axes.margins(x=0.08)
     axes.set_xlabel(labels["training time"])
@@ -402,7 +475,40 @@ def pareto(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     _lay_out(canvas)
     _label_points(axes, [(summary, places[summary.id]) for summary in shown])
     left_out = [summary.id for summary in summaries.experiments if summary.id not in points]
-    return canvas, {"front": [e for e in front if e in places], "left_out": left_out}
+    chart = Chart(
+        kind="points",
+        axes=(labels["training time"],),
+        value=labels["plain best validation perplexity"],
+        panels=(
+            Panel(
+                title="",
+                series=tuple(
+                    Series(
+                        label=f"{summary.id}: {_name(summary, labels)}",
+                        colour=colour(summary),
+                        shape=shape(marker(summary)),
+                        special=summary.id in front,
+                        points=tuple(
+                            replace(point, name=f"{summary.id} ({summary.layers})")
+                            for point in as_perplexity([_alone(points[summary.id])])
+                        ),
+                    )
+                    for summary in shown
+                ),
+            ),
+        ),
+        domain=shown_perplexities((y for _, y in places.values()), ceiling),
+        logarithmic=True,
+        stretched=stretched if min(times) > 0 else None,
+        special=labels["front"],
+        subject=labels["experiment"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"front": [e for e in front if e in places], "left_out": left_out}
+
+
+def _alone(point: tuple[float, float]) -> tuple[float, tuple[float, ...], float, float]:
+    return point[1], (point[0],), point[1], point[1]
 
 
 def _label_points(axes: Axes, points: Sequence[tuple[ExperimentSummary, tuple[float, float]]]) -> None:
@@ -448,6 +554,7 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
     groups = _grouped(shown)
     depths = sorted({summary.layers for summary in shown})
     canvas, panels = plt.subplots(1, len(groups), sharey=True, squeeze=False, figsize=(6.3, 3.4))
+    lines: dict[str, list[Series]] = {model: [] for model in groups}
     for axes, (model, group) in zip(panels[0], groups.items(), strict=True):
         used: list[tuple[str, Any]] = []
         for summary in group:
@@ -458,6 +565,18 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
             width = 1.2 if len(used) % 2 else 2.6
             used.append((summary.id, line))
             _plot(axes, drawn[summary.id], "epoch", color=colour(summary), linestyle=line, linewidth=width, label=label)
+            lines[model].append(
+                Series(
+                    label=f"{summary.optimizer_label}, {depth} ({summary.id})",
+                    colour=colour(summary),
+                    dash=dash(line),
+                    width=width,
+                    points=tuple(
+                        Point(value=mean, places=places, low=low, high=high)
+                        for mean, places, low, high in drawn[summary.id].rows()
+                    ),
+                )
+            )
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_title(drawable(model))
         _epoch_axis(axes, labels["epoch"])
@@ -467,7 +586,17 @@ def gap(summaries: Summaries, labels: Labels) -> Painted | None:
     margin = max(0.06 * (high - low), 0.02)
     panels[0][0].set_ylim(min(low, 0.0) - margin, max(high, 0.0) + margin)
     panels[0][0].set_ylabel(labels["gap"])
-    return canvas, {"seeds": seeds(shown)}
+    chart = Chart(
+        kind="lines",
+        axes=(labels["epoch"], labels["training time"]),
+        whole=True,
+        value=labels["gap"],
+        panels=tuple(Panel(title=model, series=tuple(series)) for model, series in lines.items()),
+        domain=(min(low, 0.0), max(high, 0.0)),
+        subject=labels["experiment"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"seeds": seeds(shown)}
 
 
 def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted | None:
@@ -478,20 +607,42 @@ def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     canvas, axes = plt.subplots(figsize=(6.3, 0.9 + 0.22 * len(shown)))
     y = np.arange(len(shown))
     left = np.zeros(len(shown))
+    bars: list[Series] = []
     for part, shade in PARTS.items():
         width = np.array([_or(getattr(s.memory, part), 0.0) for s in shown])
         axes.barh(y, width, left=left, color=shade, label=labels[part], height=0.7)
         left += width
+        bars.append(Series(label=labels[part], colour=shade, points=_row_points(width)))
     measured = [_or(s.memory.footprint, math.nan) for s in shown]
     if np.isfinite(measured).any():
         axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label=labels["measured"])
+        bars.append(Series(label=labels["measured"], colour=MEASURED, shape="stroke", points=_row_points(measured)))
     axes.set_yticks(y, [drawable(f"{s.id}: {_name(s, labels)}") for s in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("MiB")
     axes.yaxis.set_minor_formatter(NullFormatter())
     canvas.legend(loc="outside upper center", ncols=3, columnspacing=1.2)
-    return canvas, {"covered": findings.memory.covered}
+    chart = Chart(
+        kind="bars",
+        axes=("",),
+        value="MiB",
+        panels=(Panel(title="", series=tuple(bars)),),
+        domain=(0.0, max([*left.tolist(), *filter(known, measured)])),
+        rows=tuple(f"{s.id}: {_name(s, labels)}" for s in reversed(shown)),
+        subject=labels["experiment"],
+        table=labels["values"],
+    )
+    return canvas, chart, {"covered": findings.memory.covered}
+
+
+def _row_points(values: Iterable[float]) -> tuple[Point, ...]:
+    """A point a row, from the top; ``values`` are from the bottom. None where there is no figure."""
+    return tuple(
+        Point(value=float(value), places=(float(place),), low=float(value), high=float(value))
+        for place, value in enumerate(reversed(list(values)))
+        if known(value)
+    )
 
 
 def _or(value: float | None, otherwise: float) -> float:

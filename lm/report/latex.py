@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
+from lm.report.chart import Figure
 from lm.report.table import Worded
 from lm.report.text import MISSING
 from lm.report.writer import Writer
@@ -160,10 +161,10 @@ class Latex(Writer):
         shown = ["{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain]
         return f"S[table-format={sign}{whole}.{digits}]", shown
 
-    def figure(self, key: str, caption: str, word: str, position: int) -> Markup:
+    def figure(self, figure: Figure, caption: str, word: str, position: int) -> Markup:
         del word, position
         return Markup(
             "\\begin{figure}[H]\n\\centering\n"
-            f"\\includegraphics[width=\\linewidth]{{figures/{key}.pdf}}\n"
-            f"\\caption{{{caption}}}\\label{{figure-{key}}}\n\\end{{figure}}\n"
+            f"\\includegraphics[width=\\linewidth]{{figures/{figure.key}.pdf}}\n"
+            f"\\caption{{{caption}}}\\label{{figure-{figure.key}}}\n\\end{{figure}}\n"
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lm.report.chart import Figure
 from lm.report.table import Worded
 from lm.report.writer import Writer, printable
 
@@ -77,5 +78,5 @@ class Markdown(Writer):
         note = f"\n*{worded.note}*\n" if worded.note else ""
         return Markup("\n".join([caption, "", line(titles), f"|{rule}|", *map(line, cells)]) + "\n" + note)
 
-    def figure(self, key: str, caption: str, word: str, position: int) -> Markup:
-        return Markup(f"![{word} {position}](figures/{key}.svg)\n\n**{word} {position}.** {caption}\n")
+    def figure(self, figure: Figure, caption: str, word: str, position: int) -> Markup:
+        return Markup(f"![{word} {position}](figures/{figure.key}.svg)\n\n**{word} {position}.** {caption}\n")

@@ -17,8 +17,9 @@ from lm.findings.cost import GOOD_ENOUGH
 from lm.findings.limits import Topic
 from lm.findings.study import Findings
 from lm.report import tables
+from lm.report.chart import Figure
 from lm.report.document import WRITERS, render, words
-from lm.report.figures import Figure, curve_key, draw_all
+from lm.report.figures import curve_key, draw_all
 from lm.report.markdown import Markdown
 from lm.report.samples import Samples
 from lm.results.states import CLEARLY, WIDE_GAP
@@ -37,7 +38,8 @@ def write_report(
     templates: Path,
     folder: Path,
 ) -> None:
-    """Write report.md, report.tex, figures/ and, where there are ``samples``, samples.md under ``folder``: all or none.
+    """Write report.md, .tex and .html, figures/ and, where there are ``samples``, samples.md under ``folder``: all or
+    none.
 
     ``configuration``: the text of params.yaml; ``locked``: hashes by run, as dvc.lock has them. Raises StudyError where
     a template can't be read.
@@ -61,7 +63,7 @@ def pages(
     templates: Path,
     figures: Mapping[str, Figure],
 ) -> dict[str, str]:
-    """``{"report.md": …, "report.tex": …}``: the report as every writer sets it."""
+    """``{"report.md": …, "report.tex": …, "report.html": …}``: the report as every writer sets it."""
     context = {
         "findings": findings,
         "subject": subject(findings.summaries),

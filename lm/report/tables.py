@@ -212,6 +212,7 @@ def time(findings: Findings) -> Table:
             "halves": any(known(row["train_seconds_half"]) for row in rows),
             "disturbed": [s for s in shown if s.disturbed],
             "partly": [s for s in shown if not s.disturbed and any(run.disturbed for run in s.runs)],
+            "elsewhere": [s for s in shown if any(run.elsewhere for run in s.runs)],
             "unlike": [s for s in shown if s.hardware_mark],
             "at_once": max(s.side_by_side for s in shown),
             "again": next(
@@ -250,6 +251,7 @@ def memory(findings: Findings) -> Table:
         rows=tuple(rows),
         facts={
             "measures": sorted({s.memory.measure for s in shown if s.memory.measure}),
+            "elsewhere": [s for s in shown if any(run.elsewhere for run in s.runs)],
             "unlike": [s for s in shown if s.hardware_mark],
             "scoring": any(known(row["scoring"]) for row in rows),
         },

@@ -1,4 +1,4 @@
-"""What a format must be able to set. A third one, HTML say, is one more subclass and one more frame of templates.
+"""What a format must be able to set. A further one is one more subclass and one more frame of templates.
 
 Text goes through ``text``, which makes it safe in the format; what is ``Markup`` has been through it and stands.
 """
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
+from lm.report.chart import Figure
 from lm.report.table import Worded
 
 
@@ -72,6 +73,18 @@ class Writer(ABC):
         """Where the document takes in the sample texts; most formats have no such place."""
         return Markup("")
 
+    def contents(self) -> Markup:
+        """The headings set so far; most formats leave listing them to the reader's program."""
+        return Markup("")
+
+    def head(self) -> Markup:
+        """What the format's frame takes in before the text; most need nothing."""
+        return Markup("")
+
+    def foot(self) -> Markup:
+        """What the format's frame takes in after the text."""
+        return Markup("")
+
     @abstractmethod
     def reference(self, word: str, key: str, position: str) -> Markup: ...
 
@@ -79,4 +92,4 @@ class Writer(ABC):
     def table(self, worded: Worded) -> Markup: ...
 
     @abstractmethod
-    def figure(self, key: str, caption: str, word: str, position: int) -> Markup: ...
+    def figure(self, figure: Figure, caption: str, word: str, position: int) -> Markup: ...

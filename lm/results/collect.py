@@ -60,6 +60,8 @@ def read_run(
         "process_cpu_seconds": _total(timing["process_cpu_seconds"]),
         "other_cpu_seconds": _total(timing["other_cpu_seconds"]),
     }
+    if row.get("hardware") and (row.get("processes") or 1) > 1:
+        row["hardware"] += f", {row['processes']} processes"
     if loses_text(card):
         row |= {"validation_bits_per_byte": None, "test_bits_per_byte": None}
     return row | study_perplexities(row), history.merge(timing, on="epoch").assign(experiment=experiment, seed=seed)

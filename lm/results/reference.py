@@ -31,7 +31,8 @@ VALIDATION_TOKENS = 245_044
 
 SCALE, VOCABULARY = "reference", 40479
 LR, BATCH = 0.001, 16
-_EPOCHS, _CONTEXT, _WIDTH = 10, 256, 768
+EPOCHS, CONTEXT, MOMENTUM, BETA2 = 10, 256, 0.9, 0.999
+_WIDTH = 768
 _MIB = 2**20
 _TRAINABLE = {"lstm": {1: 3_019_520, 2: 5_120_768, 4: 9_323_264}, "gpt": {1: 7_087_872, 2: 14_175_744, 4: 28_351_488}}
 _SIZES = {"lstm": '{"lstm_hidden": 512}', "gpt": '{"heads": 12, "mlp": 3072}'}
@@ -137,6 +138,16 @@ def _read(path: Path, make: Callable[[dict[str, str]], T]) -> tuple[T, ...]:
         raise StudyError(f"{path}: not the table it should be: {error}") from None
 
 
+def weight_decay(optimizer: str) -> float:
+    """What the study gave each of its optimizers."""
+    return 0.0 if optimizer == "adam" else 0.0005
+
+
+def trainable_parameters(row: Published) -> int:
+    """Of one of its models, whose embeddings were frozen."""
+    return _TRAINABLE[row.model][row.layers]
+
+
 def corrected(loss: float, factor: float = VALIDATION_FACTOR) -> float:
     """A published loss (nats) over the number of tokens that were predicted."""
     return loss / factor
@@ -169,8 +180,8 @@ def _epoch(row: PublishedEpoch) -> dict[str, Any]:
 
 def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
     best = min(epochs, key=lambda epoch: epoch["validation_loss"])
-    trainable = _TRAINABLE[row.model][row.layers]
-    embeddings = (VOCABULARY + (_CONTEXT if row.model == "gpt" else 0)) * _WIDTH
+    trainable = trainable_parameters(row)
+    embeddings = (VOCABULARY + (CONTEXT if row.model == "gpt" else 0)) * _WIDTH
     return {
         "experiment": row.experiment,
         "seed": 42,
@@ -178,10 +189,10 @@ def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
         "layers": row.layers,
         "optimizer": row.optimizer,
         "lr": LR,
-        "weight_decay": 0.0 if row.optimizer == "adam" else 0.0005,
-        "epochs": _EPOCHS,
+        "weight_decay": weight_decay(row.optimizer),
+        "epochs": EPOCHS,
         "batch": BATCH,
-        "context": _CONTEXT,
+        "context": CONTEXT,
         "width": _WIDTH,
         "sizes": _SIZES[row.model],
         "norm": "post" if row.model == "gpt" else None,
@@ -210,7 +221,7 @@ def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
         "model_parameters_mb": 4 * (trainable + embeddings) / _MIB,
         "model_gradients_mb": 4 * trainable / _MIB,
         "model_optimizer_mb": 4 * OPTIMIZERS[row.optimizer].state_copies * trainable / _MIB,
-        "model_logits_mb": 4 * BATCH * _CONTEXT * VOCABULARY / _MIB,
+        "model_logits_mb": 4 * BATCH * CONTEXT * VOCABULARY / _MIB,
         "device": "cuda",
         "precision": "fp32",
         "hardware": "V100 16 GB",

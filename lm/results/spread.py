@@ -56,7 +56,10 @@ def load_spread(path: Path) -> Spread:
     """Read the table; raises :class:`StudyError` when it is missing or not one."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            rows = list(table)
+        if list(table.fieldnames or ()) != _COLUMNS or not rows:
+            raise ValueError("other columns, or no row")
         losses: dict[tuple[str, int, Kind], dict[str, list[float]]] = {}
         for row in rows:
             key = (row["scale"], int(row["vocabulary"]), Kind(row["kind"]))

@@ -47,12 +47,13 @@ def _experiment(rows: list[Row], epochs: dict[tuple[str, int], list[Row]], marks
     first, name = rows[0], str(rows[0]["experiment"])
     model_label, optimizer_label = model_name(first["model"]), optimizer_name(first["optimizer"])
     text, settings = _text(first), _settings(first)
-    runs = tuple(_run(row, epochs.get((name, int(row["seed"])), []), text, settings.epochs) for row in rows)
+    hardware = _most_common(_hardware(row) for row in rows)
+    runs = tuple(_run(row, epochs.get((name, int(row["seed"])), []), text, settings.epochs, hardware) for row in rows)
     whole = [run for run in runs if run.state is not State.DIVERGED]
     kept = {run.seed for run in whole}
     sound = [row for row in rows if row["seed"] in kept]
-    timed = [run for run in whole if not run.disturbed] or whole
-    hardware = _most_common(_hardware(row) for row in rows)
+    here = [run for run in whole if not run.elsewhere]
+    timed = [run for run in here if not run.disturbed] or here
 
     def of_rows(read: Callable[[Row], float | None]) -> Estimate:
         return estimate(read(row) for row in sound)
@@ -86,7 +87,7 @@ def _experiment(rows: list[Row], epochs: dict[tuple[str, int], list[Row]], marks
         validation_seconds=estimate(run.validation_seconds for run in timed),
         epoch_seconds=estimate(_mean(epoch.train_seconds for epoch in run.epochs) for run in timed),
         tokens_per_second=estimate(run.tokens_per_second for run in timed),
-        memory=_memory(sound),
+        memory=_memory([row for row in sound if _hardware(row) == hardware]),
         parameters=_whole(first["parameters"]),
         trainable_parameters=_whole(first["trainable_parameters"]),
         embedding_parameters=_whole(first["embedding_parameters"]),
@@ -105,7 +106,7 @@ def _majority(runs: tuple[Run, ...]) -> State:
     return min(counts, key=lambda state: (-counts[state], worst_first.index(state)))
 
 
-def _run(row: Row, lines: list[Row], text: Text, epochs: int) -> Run:
+def _run(row: Row, lines: list[Row], text: Text, epochs: int, hardware: str) -> Run:
     history = tuple(_epoch(line) for line in sorted(lines, key=lambda line: line["epoch"]))
     course = classify(
         [epoch.validation_loss for epoch in history],
@@ -133,6 +134,7 @@ def _run(row: Row, lines: list[Row], text: Text, epochs: int) -> Run:
         tokens_per_second=finite(row["tokens_per_second"]),
         stopped_early=bool(row["stopped_early"]),
         disturbed=_disturbed(row),
+        elsewhere=_hardware(row) != hardware,
         setting=_setting(row),
         resumed=_whole(row["resumed"]) or 0,
         revision=row["revision"],

@@ -73,6 +73,8 @@ class Run:
     stopped_early: bool
     disturbed: bool
     """Other processes took so much of the processor that its times say nothing (``DISTURBED``)."""
+    elsewhere: bool
+    """Measured on other hardware than most runs of its experiment: its time and memory are in no mean."""
     setting: str
     """Hardware, threads, versions and runs at once, in words: runs that differ in it are listed apart."""
     resumed: int
@@ -87,8 +89,9 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Memory in MiB, means over seeds. ``footprint``: the training step's peak above the baseline, scoring's and
-    checkpointing's apart. ``parameters`` to ``logits``: what the memory model accounts for."""
+    """Memory in MiB, means over the seeds on the experiment's hardware. ``footprint``: the training step's peak above
+    the baseline, scoring's and checkpointing's apart. ``parameters`` to ``logits``: what the memory model accounts for.
+    """
 
     peak: float | None
     mean: float | None
@@ -164,7 +167,7 @@ class ExperimentSummary:
     study_validation_loss: Estimate
     study_test_loss: Estimate
     train_seconds: Estimate
-    """Of the undisturbed runs alone where there are any, like the next three."""
+    """Of the runs on ``hardware``, the undisturbed alone where there are any, like the next three."""
     validation_seconds: Estimate
     epoch_seconds: Estimate
     tokens_per_second: Estimate
@@ -177,7 +180,7 @@ class ExperimentSummary:
     side_by_side: int
     """Runs trained at once on its machine, of most of its runs; 1: none beside it."""
     hardware: str
-    """Hardware, threads and runs at once of its runs, in words."""
+    """Hardware, threads and runs at once of most of its runs, in words."""
     hardware_mark: int
     """0: the commonest hardware of the study; else a number for its kind: times and memory do not compare."""
 
@@ -199,7 +202,7 @@ class ExperimentSummary:
     @property
     def disturbed(self) -> bool:
         """Whether every run that has a time was disturbed: then its time is marked, and compared with none."""
-        timed = [run for run in self.runs if run.train_seconds is not None]
+        timed = [run for run in self.runs if run.train_seconds is not None and not run.elsewhere]
         return bool(timed) and all(run.disturbed for run in timed)
 
     @property
