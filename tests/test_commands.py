@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "commands.md").read_text()
@@ -107,6 +109,16 @@ def test_in_an_empty_folder(command, monkeypatch, capsys, tmp_path):
 def test_a_number_that_is_out_of_range(command, words, line, monkeypatch, capsys):
     assert call(command, words, monkeypatch) == 1
     assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+def test_passages_of_damaged_files(monkeypatch, capsys, tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{")
+    assert call("stages.samples", f"--tokens {tmp_path}", monkeypatch) == 1
+    assert "tokenizer.json: damaged" in capsys.readouterr().err
+    (tmp_path / "runs.parquet").write_text("no table")
+    Tokenizer(BPE()).save(str(tmp_path / "tokenizer.json"))
+    assert call("stages.samples", f"--tokens {tmp_path} --reports {tmp_path}", monkeypatch) == 1
+    assert "runs.parquet: damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["select", "edge", "after"])
