@@ -86,7 +86,7 @@ class TestSingleRuns:
         assert found.bound == pytest.approx(WIDENED * BOUND)
 
     def test_another_vocabulary_is_another_scale(self):
-        pair = [{"curves": down_to(loss), "vocabulary": 2048} for loss in (4.9, 4.8)]
+        pair = [{"curves": down_to(loss), "vocabulary": 1024} for loss in (4.9, 4.8)]
         assert verdict(*pair).ground is Ground.BORROWED
 
     def test_where_nothing_is_known_nothing_is_claimed(self):
