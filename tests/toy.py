@@ -137,7 +137,7 @@ class Toy:
 def toy_project(folder: Path, environment: dict[str, str], runs: int, steps: int) -> Toy:
     """A project with ``runs`` runs of ``steps`` steps each, under git and DVC, nothing made yet."""
     experiments = [str(number) for number in range(1, runs + 1)]
-    for source in ("lm", "stages"):
+    for source in ("lm", "stages", "corpora"):
         shutil.copytree(ROOT / source, folder / source, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", folder)
     (folder / "stages" / "train.py").write_text(TRAIN)
