@@ -58,7 +58,7 @@ def score(arguments: argparse.Namespace) -> None:
     if arguments.file == STANDARD_INPUT:
         name, text = "standard input", from_standard_input("standard input", wanted="give a text, or name a file")
     else:
-        name, text = one_line(arguments.file), from_file(Path(arguments.file))
+        name, text = one_line(arguments.file, 300), from_file(Path(arguments.file))
     run = open_run(arguments)
     scored = score_text(run, text, passages=arguments.passages, words=arguments.words)
     print(

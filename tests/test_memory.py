@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import mmap
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,8 +30,9 @@ def meter() -> MemoryMeter:
 
 
 def hold(mib: int) -> np.ndarray:
-    """Long enough for a sample to see it."""
-    held = np.ones(mib * MIB, dtype=np.uint8)
+    """Fresh pages, none that this process has freed before, long enough for a sample to see them."""
+    held = np.frombuffer(mmap.mmap(-1, mib * MIB), dtype=np.uint8)
+    held[:] = 1
     time.sleep(0.1)
     return held
 
@@ -39,6 +44,9 @@ def measured(request, monkeypatch) -> MemoryMeter:
         monkeypatch.setattr(memory, "_resident_peak", memory._SampledPeak)
     elif not isinstance(memory._resident_peak(), memory._KernelsPeak):
         pytest.skip("this kernel's mark cannot be set back")
+    gc.collect()  # what earlier tests left behind must not go while this one measures
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     meter = MemoryMeter(torch.device("cpu"))
     yield meter
     meter.close()

@@ -235,9 +235,19 @@ def _epoch_axis(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+_NAME_IN_TWO_COLUMNS = 24
+"""Characters of a legend's longest name beyond which two columns are wider than half a figure."""
+
+
 def legend_below(axes: Axes) -> None:
-    """Outside the panel, so that it hides no curve whatever the results."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=0.8, handlelength=2.2)
+    """Outside the panel, so that it hides no curve whatever the results; long names make it one column, many a taller
+    figure."""
+    names = axes.get_legend_handles_labels()[1]
+    columns = 1 if max(map(len, names), default=0) > _NAME_IN_TWO_COLUMNS else 2
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None, "axes are drawn on a figure"
+    canvas.set_figheight(max(canvas.get_figheight(), 2.6 + 0.17 * math.ceil(len(names) / columns)))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, columnspacing=0.8, handlelength=2.2)
 
 
 def seeds(summaries: Iterable[ExperimentSummary]) -> int:

@@ -51,7 +51,10 @@ def export(
             folder.rmdir()
         os.replace(partial, folder)
     except OSError as error:
-        raise StudyError(f"{one_line(folder)}: cannot be written ({error.strerror or error}); name another") from None
+        reason = error.strerror or error
+        raise StudyError(f"{one_line(folder, 300)}: cannot be written ({reason}); name another") from None
+            f"{one_line(folder, 300)}: cannot be written ({error.strerror or error}); name another"
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return sorted(folder.iterdir())
@@ -61,7 +64,7 @@ def _refuse_content(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
-        raise StudyError(f"{one_line(folder)}: there already; name a folder that is new or empty")
+        raise StudyError(f"{one_line(folder, 300)}: there already; name a folder that is new or empty")
 
 
 def _write(run: TrainedRun, packed: Packed, card: str, folder: Path) -> None:

@@ -30,7 +30,7 @@ def from_standard_input(name: str, *, wanted: str) -> str:
 
 def from_file(path: Path) -> str:
     """A file's text; raises :class:`StudyError` for a file that is missing, unreadable, empty or not UTF-8."""
-    shown = one_line(path)
+    shown = one_line(path, 300)  # the file is named at the end
     try:
         content = path.read_bytes()
     except FileNotFoundError:
