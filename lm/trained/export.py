@@ -53,8 +53,6 @@ def export(
     except OSError as error:
         reason = error.strerror or error
         raise StudyError(f"{one_line(folder, 300)}: cannot be written ({reason}); name another") from None
-            f"{one_line(folder, 300)}: cannot be written ({error.strerror or error}); name another"
-        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return sorted(folder.iterdir())
