@@ -13,7 +13,7 @@ from lm.config.strict import one_line
 from lm.errors import StudyError, reported
 from lm.trained.runs import TrainedRun, add_run_arguments, open_run
 from lm.trained.scoring import Score, ScoredText, score_text
-from lm.trained.texts import STANDARD_INPUT, from_file, from_standard_input
+from lm.trained.texts import STANDARD_INPUT, from_file, from_standard_input, shown_path
 
 _NOTES = """examples:
   python -m stages.score 5-42 speech.txt
@@ -58,7 +58,7 @@ def score(arguments: argparse.Namespace) -> None:
     if arguments.file == STANDARD_INPUT:
         name, text = "standard input", from_standard_input("standard input", wanted="give a text, or name a file")
     else:
-        name, text = one_line(arguments.file, 300), from_file(Path(arguments.file))
+        name, text = shown_path(arguments.file), from_file(Path(arguments.file))
     run = open_run(arguments)
     scored = score_text(run, text, passages=arguments.passages, words=arguments.words)
     print(

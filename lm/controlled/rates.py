@@ -15,8 +15,6 @@ from lm.controlled import places
 from lm.controlled.protocol import Arm
 from lm.errors import StudyError
 
-NOT_NEEDED = "not needed"
-"""Status of a trial beyond an edge that did not win."""
 COMPLETED = "completed"
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, processors
 
-from lm.config.strict import one_line
 from lm.corpus.documents import read_card
 from lm.corpus.gpt1 import PADDING, UNKNOWN
 from lm.corpus.tokenizer import BOUNDARY
@@ -20,6 +19,7 @@ from lm.trained.card import model_card
 from lm.trained.figures import card_figures
 from lm.trained.hub import Packed, packer
 from lm.trained.runs import WEIGHTS, TrainedRun
+from lm.trained.texts import shown_path
 
 
 def export(
@@ -52,7 +52,7 @@ def export(
         os.replace(partial, folder)
     except OSError as error:
         reason = error.strerror or error
-        raise StudyError(f"{one_line(folder, 300)}: cannot be written ({reason}); name another") from None
+        raise StudyError(f"{shown_path(folder)}: cannot be written ({reason}); name another") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return sorted(folder.iterdir())
@@ -62,7 +62,7 @@ def _refuse_content(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
-        raise StudyError(f"{one_line(folder, 300)}: there already; name a folder that is new or empty")
+        raise StudyError(f"{shown_path(folder)}: there already; name a folder that is new or empty")
 
 
 def _write(run: TrainedRun, packed: Packed, card: str, folder: Path) -> None:

@@ -9,6 +9,12 @@ from lm.config.strict import one_line
 from lm.errors import StudyError
 
 STANDARD_INPUT = "-"
+_PATH = 300
+
+
+def shown_path(path: Path | str) -> str:
+    """A path as an error names it: longer than other words may be, since what it is about stands at its end."""
+    return one_line(path, _PATH)
 
 
 def from_argument(argument: str, name: str) -> str:
@@ -30,7 +36,7 @@ def from_standard_input(name: str, *, wanted: str) -> str:
 
 def from_file(path: Path) -> str:
     """A file's text; raises :class:`StudyError` for a file that is missing, unreadable, empty or not UTF-8."""
-    shown = one_line(path, 300)  # the file is named at the end
+    shown = shown_path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
