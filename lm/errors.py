@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import io
 import os
 import shutil
@@ -41,6 +42,10 @@ def reported(main: Callable[[], None]) -> Callable[[], None]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        command = not gc.isenabled()  # stages/__init__.py has stopped it
+        if command:
+            gc.freeze()  # modules stay: no search needs to look through them
+            gc.enable()
         try:
             main()
             sys.stdout.flush()
@@ -56,6 +61,9 @@ def reported(main: Callable[[], None]) -> Callable[[], None]:
             _end("not enough memory; close what else runs, or take smaller sizes or less text", 1)
         except KeyboardInterrupt:
             _end("interrupted; `dvc repro` goes on", 130)
+        finally:
+            if command:
+                gc.freeze()  # what is left ends with the process: a last search through it would take half a second
 
     return run
 
