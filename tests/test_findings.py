@@ -313,11 +313,13 @@ class TestTreated:
         return found(study(runs)).treated[0]
 
     def test_what_it_changed(self):
-        entry = self.treated(STUCK, LEARNING, warmup=0.1, norm="pre", sizes='{"heads": 4, "mlp": 512}')
+        options = {"warmup": 0.1, "norm": "pre", "shards": 4, "sizes": '{"heads": 4, "mlp": 512}'}
+        entry = self.treated(STUCK, LEARNING, **options)
         assert [(c.key, c.before, c.after) for c in entry.changes] == [
             ("heads", 2, 4),
             ("norm", "post", "pre"),
             ("warmup", 0.0, 0.1),
+            ("shards", 1, 4),
         ]
         assert (entry.comparison.first.id, entry.comparison.second.id) == ("12w", "12")
 

@@ -324,8 +324,9 @@ class TestCollect:
         study, runs = laid
         cost = runs / f"5-{study.seeds[0]}" / "cost.json"
         cost.write_text(json.dumps(json.loads(cost.read_text()) | {"processes": 4}))
-        found = {row["experiment"]: row["hardware"] for row in collect(*laid, CARD)[0].to_pylist()}
-        assert (found["5"], found["6"]) == ("CPU, 4 processes", "CPU")
+        rows = {row["experiment"]: row for row in collect(*laid, CARD)[0].to_pylist()}
+        assert (rows["5"]["hardware"], rows["6"]["hardware"]) == ("CPU, 4 processes", "CPU")
+        assert (rows["5"]["processes"], rows["5"]["shards"]) == (4, 1)
 
     def test_tokens_that_lose_text_have_no_bits_per_byte(self, laid):
         lossy = CARD | {"tokenizer": {"kind": "gpt1"}}
@@ -414,8 +415,24 @@ class TestLoad:
         pq.write_table(runs.drop_columns("lr"), tmp_path / "reports" / "runs.parquet")
         with pytest.raises(StudyError, match=r"missing \['lr'\]"):
             load_results(tmp_path)
+        pq.write_table(runs.append_column("lr2", runs["lr"]), tmp_path / "reports" / "runs.parquet")
+        with pytest.raises(StudyError, match=r"unknown \['lr2'\]"):
+            load_results(tmp_path)
         (tmp_path / "reports" / "runs.parquet").write_text("no Parquet")
         with pytest.raises(StudyError, match="not a Parquet file"):
+            load_results(tmp_path)
+
+    def test_what_an_earlier_schema_had_not_is_null(self, tmp_path):
+        self.lay(tmp_path)
+        path = tmp_path / "reports" / "runs.parquet"
+        older = pq.read_table(path).drop_columns(["shards", "processes"]).replace_schema_metadata({"schema": "3"})
+        pq.write_table(older, path)
+        found = load_table(path, schema.RUNS, "runs")
+        assert list(found.columns) == schema.RUNS.names
+        assert found["shards"].isna().all()
+        assert load_results(tmp_path).summaries["5"].settings.shards == 1
+        pq.write_table(older.append_column("lr2", older["lr"]), path)
+        with pytest.raises(StudyError, match=r"missing \[\], unknown \['lr2'\]"):
             load_results(tmp_path)
 
     def test_locked_hashes(self, tmp_path):

@@ -166,6 +166,15 @@ REFUSED = {
     "smoothing all away": ({"training/label_smoothing": 1.0}, ["training.label_smoothing", "less than 1"]),
     "no patience": ({"training/patience": 0}, ["training.patience", "0", "greater than 0"]),
     "patience of a half": ({"training/patience": 0.5}, ["training.patience", "0.5", "integer"]),
+    "patience of a whole run": (
+        {"training/patience": 10},
+        ["training.patience", "10", "experiment 1, of 10 epochs", "1 to 9, null"],
+    ),
+    "patience of its own run": (
+        {LINE: {"of": "5", "epochs": 3, "patience": 3}},
+        ["experiments.x.patience", "experiment x, of 3 epochs", "1 to 2, null"],
+    ),
+    "patience of one epoch": ({LINE: {"of": "5", "epochs": 1, "patience": 1}}, ["experiments.x.patience", "null"]),
     "fold of as many": ({"split": {"folds": 5, "fold": 5}}, ["split", "fold 5 of 5", "0 to 4"]),
     "a negative fold": ({"split": {"folds": 5, "fold": -1}}, ["split", "-1"]),
     "one fold": ({"split": {"folds": 1, "fold": 0}}, ["split.folds", "1", "2"]),

@@ -249,6 +249,13 @@ class Study(Strict):
     def _resolve(self, name: str) -> RunConfig:
         line, scale = self.experiments[name], self.scales[self.scale]
         remedies = {**self.training.model_dump(), **line.named()}
+        epochs, patience = line.epochs or scale.epochs, remedies["patience"]
+        if patience is not None and patience >= epochs:
+            key = f"experiments.{name}.patience" if "patience" in line.named() else "training.patience"
+            allowed = f"1 to {epochs - 1}, null" if epochs > 1 else "null"
+            raise StudyError(
+                f"{key}: {patience} never ends experiment {name}, of {epochs} epochs; allowed: {allowed}"
+            )
         return RunConfig(
             experiment=name,
             model=self._model(name, remedies),
@@ -256,7 +263,7 @@ class Study(Strict):
             training=TrainingConfig.model_validate(
                 {
                     "batch": scale.batch,
-                    "epochs": line.epochs or scale.epochs,
+                    "epochs": epochs,
                     "train_sample": scale.train_sample,
                     **{key: value for key, value in remedies.items() if key in TrainingConfig.model_fields},
                 }

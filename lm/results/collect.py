@@ -104,7 +104,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
         "lr": optimizer.lr,
         **{key: optimizer.get(key) for key in ("weight_decay", "momentum", "beta2")},
         **{key: getattr(training, key) for key in ("epochs", "batch", "warmup", "schedule", "clip")},
-        **{key: getattr(training, key) for key in ("label_smoothing", "patience")},
+        **{key: getattr(training, key) for key in ("label_smoothing", "patience", "shards")},
     }
 
 

@@ -53,13 +53,23 @@ def load_results(root: Path) -> Results:
 
 
 def load_table(source: Path | IO[bytes], expected: pa.Schema, name: str) -> pd.DataFrame:
-    """A Parquet table as pandas, its columns exactly those of ``expected``; raises :class:`StudyError`."""
+    """A Parquet table as pandas, its columns those of ``expected``; raises :class:`StudyError`.
+
+    What an earlier version of the schema did not have yet is null, so that revisions compare; else the columns must be
+    exactly these.
+    """
     try:
         table = pq.read_table(source)
     except FileNotFoundError:
         raise StudyError(f"{name}: no such file; `dvc repro` makes it") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise StudyError(f"{name}: not a Parquet file that can be read: {error}") from None
+    if _version(table.schema) < int(schema.VERSION):
+        for field in expected:
+            if field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+        if set(table.column_names) == set(expected.names):
+            table = table.select(expected.names)
     if table.column_names != expected.names:
         missing = [column for column in expected.names if column not in table.column_names]
         unknown = [column for column in table.column_names if column not in expected.names]
@@ -68,6 +78,12 @@ def load_table(source: Path | IO[bytes], expected: pa.Schema, name: str) -> pd.D
     if differing:
         raise StudyError(f"{name}: column types differ from schema {schema.VERSION}: {', '.join(differing)}")
     return table.to_pandas()
+
+
+def _version(found: pa.Schema) -> int:
+    """Which version of our schema a file says that it has; that of today where it says none."""
+    stated = (found.metadata or {}).get(b"schema", b"").decode(errors="replace")
+    return int(stated) if stated.isdecimal() else int(schema.VERSION)
 
 
 def load_locked(path: Path) -> dict[str, dict[str, str]]:

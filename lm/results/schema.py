@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-VERSION = "3"
+VERSION = "4"
 
 
 def _field(name: str, kind: pa.DataType, unit: str, description: str) -> pa.Field:
@@ -48,6 +48,7 @@ RUNS = pa.schema(
         _field("clip", _REAL, "", "norm that gradients are clipped to; null: not clipped"),
         _field("label_smoothing", _REAL, "", "in the training loss only"),
         _field("patience", _INT, "epochs", "epochs without a better validation loss that end a run; null: none do"),
+        _field("shards", _INT, "slices", "slices of a batch, their gradients summed pairwise: part of what is learned"),
         _field("corpus", _TEXT, "", "corpus name"),
         _field("scale", _TEXT, "", "scale name"),
         _field("vocabulary", _INT, "tokens", "size of the vocabulary"),
@@ -98,6 +99,7 @@ RUNS = pa.schema(
         _field("process_cpu_seconds", _REAL, "s", "this process's processor time during the training epochs"),
         _field("other_cpu_seconds", _REAL, "s", "other processes' processor time meanwhile; null where unknown"),
         _field("side_by_side", _INT, "runs", "runs trained at once on this machine"),
+        _field("processes", _INT, "processes", "processes that trained the run together: part of its times alone"),
         _field("operations_per_epoch", _REAL, "", "floating-point operations of a training epoch, counted"),
         _field("memory_peak_mb", _REAL, "MiB", "peak of memory_measure over the whole run"),
         _field("memory_mean_mb", _REAL, "MiB", "mean of memory_measure between training steps"),

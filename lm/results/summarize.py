@@ -187,6 +187,7 @@ def _settings(row: Row) -> Settings:
         clip=finite(row["clip"]),
         label_smoothing=finite(row["label_smoothing"]) or 0.0,
         patience=_whole(row["patience"]),
+        shards=_whole(row["shards"]) or 1,
     )
 
 

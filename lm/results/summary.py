@@ -37,6 +37,7 @@ class Settings:
     clip: float | None
     label_smoothing: float
     patience: int | None
+    shards: int
 
 
 @dataclass(frozen=True, kw_only=True)
