@@ -164,6 +164,16 @@ def test_a_room_imports_only_the_rooms_before_it(name):
     assert not any(each.split(".")[0] in ("stages", "tests") for each in named_imports(name))
 
 
+def test_no_room_holds_more_than_a_third_of_the_lines():
+    lines = dict.fromkeys(ROOMS, 0)
+    for path in (ROOT / "lm").rglob("*.py"):
+        room = path.relative_to(ROOT / "lm").parts[0].removesuffix(".py")
+        if room in lines:
+            lines[room] += len(path.read_text().splitlines())
+    assert all(lines.values())
+    assert max(lines.values()) <= sum(lines.values()) / 3, lines
+
+
 def test_no_module_imports_itself_by_way_of_others():
     graph = {}
     for name in MODULES:
