@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+
+import pynvml
+import torch
 
 from lm.config.run import ComputeConfig, RunConfig
 from lm.config.study import PARAMS, load_study
 from lm.corpus.catalogue import CORPORA, find_corpus
-from lm.errors import StudyError, reported, writing
-from lm.training.hardware import settle
+from lm.errors import reported, writing
+from lm.training.hardware import choose
 
 
 def resolved(configurations: dict[str, RunConfig], precision_key: str) -> dict[str, RunConfig]:
@@ -29,13 +33,21 @@ def resolved(configurations: dict[str, RunConfig], precision_key: str) -> dict[s
     """
     found: dict[str, RunConfig] = {}
     for name, run in configurations.items():
-        try:
-            used = settle(run.compute)
-        except StudyError as error:
-            raise StudyError(str(error).replace(" precision:", f" {precision_key}:", 1)) from None
+        used = choose(run.compute, precision_key)
         content = run.compute.model_dump() | {"device": used.device.type, "precision": used.precision}
         found[name] = run.model_copy(update={"compute": ComputeConfig.model_validate(content)})
     return found
+
+
+def unused_gpus() -> int:
+    """NVIDIA GPUs that the driver knows but PyTorch cannot use."""
+    if torch.cuda.is_available():
+        return 0
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:  # no driver: there is none
+        return 0
 
 
 @reported
@@ -51,6 +63,12 @@ def main() -> None:
     study = load_study(arguments.params)
     find_corpus(study.corpus, arguments.corpora)
     configurations = resolved(study.resolve(), f"scales.{study.scale}.precision")
+    if study.device == "auto" and (count := unused_gpus()):
+        print(
+            f"params.yaml: device: auto comes to the CPU, though there are {count} NVIDIA GPU(s): PyTorch "
+            f"{torch.__version__} can't use them; it may be built without CUDA, or the driver may be older than its CUDA",
+            file=sys.stderr,
+        )
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, run in configurations.items():
         path = arguments.out / f"{name}.json"

@@ -297,3 +297,15 @@ class TestConfigure:
         with pytest.raises(SystemExit):
             run(device=("device: auto", "device: cuda"))
         assert "params.yaml: device: 'cuda'" in capsys.readouterr().err
+
+    def test_gpus_that_pytorch_cannot_use_are_told(self, run, monkeypatch, capsys):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        monkeypatch.setattr("pynvml.nvmlInit", lambda: None)
+        monkeypatch.setattr("pynvml.nvmlDeviceGetCount", lambda: 0)
+        run()
+        assert "GPU" not in capsys.readouterr().err
+        monkeypatch.setattr("pynvml.nvmlDeviceGetCount", lambda: 2)
+        run()
+        assert "comes to the CPU, though there are 2 NVIDIA GPU(s)" in capsys.readouterr().err
+        run(device=("device: auto", "device: cpu"))
+        assert "GPU" not in capsys.readouterr().err

@@ -253,9 +253,7 @@ class Study(Strict):
         if patience is not None and patience >= epochs:
             key = f"experiments.{name}.patience" if "patience" in line.named() else "training.patience"
             allowed = f"1 to {epochs - 1}, null" if epochs > 1 else "null"
-            raise StudyError(
-                f"{key}: {patience} never ends experiment {name}, of {epochs} epochs; allowed: {allowed}"
-            )
+            raise StudyError(f"{key}: {patience} never ends experiment {name}, of {epochs} epochs; allowed: {allowed}")
         return RunConfig(
             experiment=name,
             model=self._model(name, remedies),

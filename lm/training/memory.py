@@ -141,7 +141,8 @@ class MemoryMeter(Callback):
         if trainer.position.step == 0:
             self.sample_nvml()
         if self._left_at is None and trainer.best_weights is not None:  # they came with a checkpoint
-            self._of_others = sum(each.nbytes for each in trainer.best_weights.values() if each.device == self.device)
+            best = trainer.best_weights.values()
+            self._of_others = sum(each.nbytes for each in best if each.device.type == self.device.type)
         self.enter("training")
 
     def interval_ended(self, _trainer: Trainer) -> None:
