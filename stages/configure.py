@@ -66,7 +66,7 @@ def main() -> None:
     if study.device == "auto" and (count := unused_gpus()):
         print(
             f"params.yaml: device: auto comes to the CPU, though there are {count} NVIDIA GPU(s): PyTorch "
-            f"{torch.__version__} can't use them; it may be built without CUDA, or the driver may be older than its CUDA",
+            f"{torch.__version__} can't use them; it was built without CUDA, or for a newer one than the driver's",
             file=sys.stderr,
         )
     arguments.out.mkdir(parents=True, exist_ok=True)
