@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lm.config.run import RunConfig
 from lm.config.strict import did_you_mean
-from lm.config.study import Experiment, Remedies, Scale, Study, load_study
+from lm.config.study import PARAMS, Experiment, Remedies, Scale, Study, load_study
 from lm.corpus.windows import Windows
 from lm.embeddings.tables import PretrainedEmbeddings
 from lm.errors import StudyError
@@ -20,12 +20,12 @@ from lm.models.embeddings import INITIAL_STD
 _NAME = "benchmark"
 
 
-def open_scale(name: str, option: str) -> Study:
-    """The study of the present folder's params.yaml at a scale.
+def open_scale(name: str, option: str, params: Path = PARAMS) -> Study:
+    """The study of ``params`` at a scale.
 
     Raises :class:`StudyError` for a scale that it has not, which the command line's ``option`` named.
     """
-    study = load_study()
+    study = load_study(params)
     if name not in study.scales:
         raise StudyError(f"{option}: unknown scale '{name}'; {did_you_mean(name, study.scales)}")
     return study.model_copy(update={"scale": name})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import training
+from benchmarks import roundtrip, training
 from benchmarks.contenders import as_pytorch_comes, our_trainer, plain_step
+from benchmarks.parity import plain_copy
 from benchmarks.sizes import configuration, open_scale
+from lm.corpus.documents import SPLITS
+from lm.corpus.gpt1 import UNKNOWN, build_tokenizer
 from lm.errors import StudyError
 from lm.training.hardware import settle
 
@@ -67,6 +72,26 @@ def test_pretrained_tables_are_frozen_in_both_ways(model, smoke, monkeypatch):
     plain_step(study, config, settle(config.compute))()
     ours = sum(p.numel() for p in trainer.model.parameters())
     assert sum(p.numel() for p in handed) == ours
+
+
+def test_ids_that_come_back(monkeypatch, capsys, tmp_path):
+    """Of `ab a` and `<unk> b`: all, as the unknown word's token is a special one."""
+    vocabulary = {name: number for number, name in enumerate(("a", "b", "b</w>", "a</w>", "ab</w>", UNKNOWN))}
+    monkeypatch.setattr(roundtrip, "load_gpt1", lambda _folder: build_tokenizer(vocabulary, [("a", "b</w>")]))
+    for split in SPLITS:
+        np.savez(tmp_path / f"wiki.{split}.npz", tokens=np.array([5, 4, 6, 3]), sizes=np.array([2, 2]))
+    monkeypatch.setattr(sys, "argv", ["roundtrip", str(tmp_path), str(tmp_path)])
+    roundtrip.main()
+    assert capsys.readouterr().out.splitlines() == [f"{split}: 4 of 4 tokens come back (100.0000%)" for split in SPLITS]
+
+
+@pytest.mark.parametrize("model", ["gpt", "lstm"])
+def test_the_plain_copy_is_the_same_function(model, smoke):
+    config = configuration(smoke, model, 2, precision="fp32")
+    ours = our_trainer(smoke, config).model
+    tokens = torch.randint(512, (2, 32), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(plain_copy(ours, config)(tokens), ours(tokens) @ ours.embedding.weight.T, atol=1e-5)
 
 
 def test_the_plain_way_has_pytorchs_own_algorithms(smoke):
