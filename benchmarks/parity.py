@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.contenders import plain_model
 from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import RunConfig
 from lm.corpus.windows import PADDING, Windows, epoch_order, open_windows, read_card
@@ -26,15 +27,11 @@ from lm.models.lstm import LSTM
 
 def plain_copy(model: LanguageModel, config: RunConfig) -> PlainGPT | PlainLSTM:
     """The plain model with the very weights of ours."""
-    shapes, vocabulary = config.model, model.embedding.num_embeddings
     weights = model.state_dict()
+    plain = plain_model(config.model, len(model.embedding.weight))
     if isinstance(model, LSTM):
-        plain = PlainLSTM(vocabulary, shapes.width, shapes.sizes["lstm_hidden"], shapes.layers)
         plain.load_state_dict(weights)
         return plain
-    plain = PlainGPT(
-        vocabulary, shapes.context, shapes.width, shapes.layers, shapes.sizes["heads"], shapes.sizes["mlp"]
-    )
     names = {
         "attention.output": "attention.output",
         "attention_norm": "first_norm",
@@ -43,7 +40,7 @@ def plain_copy(model: LanguageModel, config: RunConfig) -> PlainGPT | PlainLSTM:
         "mlp_norm": "second_norm",
     }
     renamed = {name: weights[name] for name in ("embedding.weight", "positions.weight")}
-    for layer in range(shapes.layers):
+    for layer in range(config.model.layers):
         block = f"blocks.{layer}."
         for kind in ("weight", "bias"):
             parts = weights[f"{block}attention.query_key_value.{kind}"].chunk(3)

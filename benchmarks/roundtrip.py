@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from lm.corpus.catalogue import list_files
 from lm.corpus.documents import SPLITS
 from lm.corpus.gpt1 import UNKNOWN, WORD_END, load_gpt1
 from lm.corpus.ids import IdLines
@@ -31,12 +32,12 @@ def by_line(lines: IdLines) -> list[list[int]]:
 def differences(expected: list[int], found: list[int]) -> list[tuple[int, int, int, int]]:
     """Ranges (in ``expected``, in ``found``) that are not the same."""
     blocks = SequenceMatcher(None, expected, found, autojunk=False).get_opcodes()
-    return [tuple(places) for kind, *places in blocks if kind != "equal"]
+    return [(a, b, c, d) for kind, a, b, c, d in blocks if kind != "equal"]
 
 
 def cause(tokenizer: Tokenizer, line: list[int], start: int, end: int) -> str:
     """Why the tokens ``line[start:end]`` did not come back."""
-    pieces = [tokenizer.id_to_token(each) for each in line[start : end + 1]]
+    pieces = [tokenizer.id_to_token(each) or "" for each in line[start : end + 1]]
     if start == end:
         return "tokens more than expected"
     inside = not pieces[end - start - 1].endswith(WORD_END)
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, help="folder of WikiText-2, word level: train.txt, valid.txt, test.txt")
     arguments = parser.parse_args()
     tokenizer = load_gpt1(arguments.tokenizer)
-    corpus = load_npz(arguments.ids)
+    corpus = load_npz(arguments.ids, list_files(arguments.ids))
     for split in SPLITS:
         lines = by_line(corpus.splits[split])
         same, causes = round_trip(tokenizer, lines)

@@ -15,17 +15,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmarks.arguments import at_least_one
-from lm.config.run import ModelConfig
+from benchmarks.sizes import configuration, open_scale, scale_of, tables_of
+from lm.config.architectures import ARCHITECTURES
 from lm.errors import reported
 from lm.models.build import build_model
 from lm.models.language_model import LanguageModel
 from lm.trained.generation import Drawing, draw, stream
-
-SHAPES = {
-    "laptop": {"vocabulary": 4096, "width": 128, "context": 128, "lstm_hidden": 128, "heads": 2, "mlp": 512},
-    "reference": {"vocabulary": 40479, "width": 768, "context": 256, "lstm_hidden": 512, "heads": 12, "mlp": 3072},
-}
-SIZES = {"lstm": ("lstm_hidden",), "gpt": ("heads", "mlp")}
 
 
 def from_state(model: LanguageModel, context: int, passages: int) -> None:
@@ -55,23 +50,22 @@ def rate(way: Callable[[LanguageModel, int, int], None], model: LanguageModel, c
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__)
-    parser.add_argument("--shape", choices=SHAPES, default="laptop", help="sizes (default: %(default)s)")
+    parser.add_argument("--shape", default="laptop", help="a scale of params.yaml (default: %(default)s)")
     parser.add_argument("--layers", type=at_least_one, nargs="+", default=[1, 4], help="layers (default: 1 4)")
     parser.add_argument("--passages", type=at_least_one, nargs="+", default=[1, 8], help="drawn at once (default: 1 8)")
     parser.add_argument("--rounds", type=at_least_one, default=5, help="turns of each (default: %(default)s)")
     parser.add_argument("--threads", type=at_least_one, default=1, help="CPU threads (default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    shape = SHAPES[arguments.shape]
-    print(f"{arguments.shape} sizes, threads: {arguments.threads}, {2 * shape['context']} tokens a passage\n")
+    study = open_scale(arguments.shape, "--shape")
+    print(f"{study.scale} sizes, threads: {arguments.threads}, {2 * scale_of(study).context} tokens a passage\n")
     print("| model | layers | passages at once | tokens/s, kept state | tokens/s, whole window | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for architecture, sizes in SIZES.items():
+    for architecture in ARCHITECTURES:
         for layers in arguments.layers:
-            settings = {name: shape[name] for name in ("context", "width", *sizes)}
-            config = ModelConfig.model_validate({"architecture": architecture, "layers": layers, **settings})
+            config = configuration(study, architecture, layers).model
             torch.manual_seed(0)
-            model = build_model(config, shape["vocabulary"]).eval()
+            model = build_model(config, scale_of(study).tokenizer.vocabulary, tables_of(study)).eval()
             for passages in arguments.passages:
                 rounds = [
                     [rate(way, model, config.context, passages) for way in (from_state, from_window)]

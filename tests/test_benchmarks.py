@@ -2,21 +2,105 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+from pathlib import Path
 
-from benchmarks import training
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import roundtrip, training
+from benchmarks.contenders import as_pytorch_comes, our_trainer, plain_step
+from benchmarks.parity import plain_copy
+from benchmarks.sizes import configuration, open_scale
+from lm.corpus.documents import SPLITS
+from lm.corpus.gpt1 import UNKNOWN, build_tokenizer
+from lm.errors import StudyError
+from lm.training.hardware import settle
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def smoke(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    return open_scale("smoke", "--shapes")
 
 
 @pytest.mark.parametrize("model", ["gpt", "lstm"])
 @pytest.mark.parametrize("contender", ["plain", "ours", "ours-fp32", "loss", "bookkeeping"])
-def test_a_contender_runs(contender, model):
+def test_a_contender_runs(contender, model, smoke):
     measure, precision = training.CONTENDERS[contender]
-    found = measure(training.SHAPES["smoke"], model, 1, precision)
+    found = measure(smoke, configuration(smoke, model, 1, precision=precision))
     assert found
-    assert all(figure is not None and figure >= 0 for figure in found.values())
+    assert all(figure >= 0 for figure in found.values())
 
 
 @pytest.mark.parametrize("model", ["gpt", "lstm"])
-def test_the_operations_are_counted(model):
-    needed = training.operations(training.SHAPES["smoke"], model, 1)
-    assert needed["projection"] == 3 * 2 * training.BATCH * 32 * 32 * 512
+def test_the_operations_are_counted(model, smoke):
+    needed = training.operations(smoke, configuration(smoke, model, 1))
+    scale = smoke.scales["smoke"]
+    assert needed["projection"] == 3 * 2 * scale.batch * scale.context * scale.width * scale.tokenizer.vocabulary
+
+
+def test_sizes_are_those_of_a_scale(smoke):
+    """Whatever the study itself is set to: no remedy, and the scale's own sizes."""
+    laptop = open_scale("laptop", "--shapes")
+    for study in (smoke, laptop):
+        scale, config = study.scales[study.scale], configuration(study, "gpt", 4, precision="fp32", threads=1)
+        assert (config.model.width, config.model.context, config.model.layers) == (scale.width, scale.context, 4)
+        assert config.model.sizes == {name: scale.sizes[name] for name in ("heads", "mlp")}
+        assert (config.training.batch, config.training.clip, config.model.dropout) == (scale.batch, None, 0.0)
+    with pytest.raises(StudyError, match="--shapes: unknown scale 'lapto'; did you mean 'laptop'"):
+        open_scale("lapto", "--shapes")
+
+
+@pytest.mark.parametrize("model", ["gpt", "lstm"])
+def test_pretrained_tables_are_frozen_in_both_ways(model, smoke, monkeypatch):
+    frozen = smoke.scales["smoke"].model_copy(update={"embeddings": "gpt1"})
+    study = smoke.model_copy(update={"scales": {"smoke": frozen}})
+    config = configuration(study, model, 1, precision="fp32")
+    trainer = our_trainer(study, config)
+    assert trainer.model.embedding.weight.shape == (512, 32)
+    assert not any("embedding" in name or "positions" in name for name, _ in trainer.model.named_parameters())
+
+    handed = []
+    kept = torch.optim.Adam.__init__
+    monkeypatch.setattr(
+        torch.optim.Adam, "__init__", lambda self, p, **k: (handed.extend(p), kept(self, handed, **k))[1]
+    )
+    plain_step(study, config, settle(config.compute))()
+    ours = sum(p.numel() for p in trainer.model.parameters())
+    assert sum(p.numel() for p in handed) == ours
+
+
+def test_ids_that_come_back(monkeypatch, capsys, tmp_path):
+    """Of `ab a` and `<unk> b`: all, as the unknown word's token is a special one."""
+    vocabulary = {name: number for number, name in enumerate(("a", "b", "b</w>", "a</w>", "ab</w>", UNKNOWN))}
+    monkeypatch.setattr(roundtrip, "load_gpt1", lambda _folder: build_tokenizer(vocabulary, [("a", "b</w>")]))
+    for split in SPLITS:
+        np.savez(tmp_path / f"wiki.{split}.npz", tokens=np.array([5, 4, 6, 3]), sizes=np.array([2, 2]))
+    monkeypatch.setattr(sys, "argv", ["roundtrip", str(tmp_path), str(tmp_path)])
+    roundtrip.main()
+    assert capsys.readouterr().out.splitlines() == [f"{split}: 4 of 4 tokens come back (100.0000%)" for split in SPLITS]
+
+
+@pytest.mark.parametrize("model", ["gpt", "lstm"])
+def test_the_plain_copy_is_the_same_function(model, smoke):
+    config = configuration(smoke, model, 2, precision="fp32")
+    ours = our_trainer(smoke, config).model
+    tokens = torch.randint(512, (2, 32), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(plain_copy(ours, config)(tokens), ours(tokens) @ ours.embedding.weight.T, atol=1e-5)
+
+
+def test_the_plain_way_has_pytorchs_own_algorithms(smoke):
+    settle(configuration(smoke, "gpt", 1, precision="fp32").compute)
+    products = torch.backends.cuda.matmul
+    with as_pytorch_comes():
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert products.allow_bf16_reduced_precision_reduction
+        assert products.allow_fp16_reduced_precision_reduction
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not products.allow_bf16_reduced_precision_reduction
+    assert not products.allow_fp16_reduced_precision_reduction

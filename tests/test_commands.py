@@ -20,8 +20,6 @@ EXAMPLES: dict[str, str] = dict(re.findall(r"^\| `python -m ([\w.]+)([^`]*)`", P
 """The page's example of each command, without its name."""
 PASSES_ON = {"stages.controlled_beyond"}
 """What it does not know is another command's."""
-NEEDS_NOTHING = {"benchmarks.sampling", "benchmarks.training"}
-"""They make what they measure."""
 
 
 def commands() -> list[str]:
@@ -84,7 +82,6 @@ def test_an_unknown_option(command, monkeypatch, capsys):
     assert error[-1] == f"python -m {command}: error: unrecognized arguments: --colour"
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in NEEDS_NOTHING])
 def test_in_an_empty_folder(command, monkeypatch, capsys, tmp_path):
     """One line that names what is not there; and nothing is left behind."""
     monkeypatch.chdir(tmp_path)
