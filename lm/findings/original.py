@@ -107,7 +107,7 @@ class Property(StrEnum):
     """What may be said of how a run went."""
 
     OVERFITS = "overfits"
-    NOT_OVERFITS = "does not overfit"
+    NOT_OVERFITS = "not overfits"
     LEARNED = "learned"
     FALLS = "still falls"
     """Validation loss was still falling when training ended."""
@@ -252,7 +252,7 @@ _SAID = {"<": Order.LOWER, ">": Order.HIGHER, "=": Order.ALIKE}
 def _relation(claim: Claim, says: str, findings: Findings, judge: Judge) -> Relation:
     parts = re.fullmatch(r"(\S+) ([<=>]) (\S+)", says)
     if parts is None:
-        raise refused(claim, says, "allowed: 1 < 5")
+        raise refused(claim, says, "allowed: 1<5")
     first, second = (_side(claim, says, parts[place], findings.summaries) for place in (1, 3))
     said, verdict = _SAID[parts[2]], None
     if first.experiment is None or second.experiment is None:
@@ -298,7 +298,7 @@ _RELATIONS: Mapping[By, Callable[[ExperimentSummary, ExperimentSummary, Findings
 def _groups(claim: Claim, relations: Sequence[Relation]) -> tuple[Group, ...]:
     """By what is found, in the order of ``Found``; a group is of one truth, for a claim says the same of its pairs."""
     if len({relation.said is Order.ALIKE for relation in relations}) > 1:
-        raise refused(claim, ", ".join(claim.says), "mixes = with others")
+        raise refused(claim, ", ".join(claim.says), "mixed relations")
     groups: dict[tuple[Found, Truth], list[Relation]] = {}
     for relation in relations:
         groups.setdefault((relation.found, relation.truth), []).append(relation)
@@ -331,7 +331,7 @@ def _told(claim: Claim, says: str, summaries: Summaries) -> Told:
         raise refused(claim, says, did_you_mean(word, words))
     experiment = _side(claim, says, name, summaries).experiment
     if experiment is None:
-        raise refused(claim, says, "it was never run")
+        raise refused(claim, says, "never run")
     said = Property(word)
     losses = [run.epochs[-1].train_loss for run in experiment.runs if run.epochs]
     known = [loss for loss in losses if loss is not None]
