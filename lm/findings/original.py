@@ -250,7 +250,7 @@ _SAID = {"<": Order.LOWER, ">": Order.HIGHER, "=": Order.ALIKE}
 
 
 def _relation(claim: Claim, says: str, findings: Findings, judge: Judge) -> Relation:
-    parts = re.fullmatch(r"(\S+) ([<=>]) (\S+)", says)
+    parts = re.fullmatch(r"(\S+)\s([<=>])\s(\S+)", says)
     if parts is None:
         raise refused(claim, says, "allowed: 1<5")
     first, second = (_side(claim, says, parts[place], findings.summaries) for place in (1, 3))
