@@ -491,7 +491,7 @@ class TestOriginal:
 
     def test_depth(self, original):
         effects = {step.comparison.first.id: step.effect for s in original.depth.series for step in s.steps}
-        assert (effects["11"], effects["12"]) == (Deeper.WORSE, Deeper.FAILED)
+        assert (effects["11"], effects["12"]) == (Deeper.LEARNED_LESS, Deeper.FAILED)
 
     def test_optimizers(self, original):
         effects = {answer.question: answer.effect for answer in original.optimizers.answers}

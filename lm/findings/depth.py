@@ -10,7 +10,7 @@ from lm.findings.optimizers import original_only
 from lm.findings.verdicts import Comparison, Order
 from lm.results.states import State
 from lm.results.statistics import estimate
-from lm.results.summary import ExperimentSummary, Summaries
+from lm.results.summary import ExperimentSummary, Run, Summaries
 
 
 class Deeper(StrEnum):
@@ -35,13 +35,17 @@ class Deeper(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """``comparison.first`` is the deeper experiment, ``comparison.second`` the shallowest of its series."""
+    """``comparison.first`` is the deeper experiment, ``comparison.second`` the shallowest of its series.
+
+    ``first_training``, ``second_training``: loss on the fixed training sample with the last epoch's weights, mean over
+    seeds; ``running``: no sample was scored, so that they are running means over the last epoch.
+    """
 
     comparison: Comparison
     effect: Deeper
     first_training: float | None
-    """Loss on the fixed training sample with the last epoch's weights, mean over seeds; of the second likewise."""
     second_training: float | None
+    running: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +113,24 @@ def _series(experiments: list[ExperimentSummary], judge: Judge) -> Series:
 
 
 def _step(comparison: Comparison) -> Step:
-    ours, theirs = (
-        estimate(run.course.training for run in experiment.runs if run.state is not State.DIVERGED).mean
-        for experiment in (comparison.first, comparison.second)
-    )
+    both = comparison.first, comparison.second
+    ours, theirs = (estimate(run.course.training for run in _whole(experiment)).mean for experiment in both)
+    running = ours is None and theirs is None
+    if running:
+        ours, theirs = (
+            estimate(run.epochs[-1].train_loss for run in _whole(experiment) if run.epochs).mean for experiment in both
+        )
     return Step(
         comparison=comparison,
         effect=_effect(comparison, ours, theirs),
         first_training=ours,
         second_training=theirs,
+        running=running and (ours is not None or theirs is not None),
     )
+
+
+def _whole(experiment: ExperimentSummary) -> list[Run]:
+    return [run for run in experiment.runs if run.state is not State.DIVERGED]
 
 
 def _effect(comparison: Comparison, ours: float | None, theirs: float | None) -> Deeper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from enum import StrEnum
 from itertools import combinations
 
 from lm.findings.optimizers import original_only
+from lm.findings.verdicts import Ground, Order, Reason, Verdict
 from lm.results.summary import ExperimentSummary, Summaries
 
 
@@ -33,7 +35,8 @@ class Coverage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One experiment, MiB: the memory model's parts, their sum, and the training step's measured peak."""
+    """One experiment, MiB: the memory model's parts, their sum, and the training step's measured peak (or what was in
+    use, see ``Memory.whole``)."""
 
     experiment: ExperimentSummary
     parts: tuple[tuple[Part, float], ...]
@@ -73,7 +76,8 @@ class Gap:
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """``smallest``, ``largest``: by measured peak; ``covered``: median of modelled over measured (1: all of it);
-    ``noise``: relative difference between runs that need the same memory (Adam and AdamW), at least 3 %."""
+    ``noise``: relative difference between runs that need the same memory (Adam and AdamW), at least 3 %. ``whole``: no
+    step's peak was measured, only what was in use in all, which then stands in for it."""
 
     coverage: Coverage
     covered: float | None
@@ -82,6 +86,7 @@ class Memory:
     largest: Account | None
     gaps: tuple[Gap, ...]
     noise: float
+    whole: bool
 
 
 _EXPLAINED = (0.8, 1.25)
@@ -107,6 +112,23 @@ def memory(summaries: Summaries) -> Memory:
         largest=max(known, key=_measured, default=None),
         gaps=tuple(_gaps(original_only(summaries), noise)),
         noise=noise,
+        whole=bool(known) and all(account.experiment.memory.footprint is None for account in known),
+    )
+
+
+def compare_memory(first: ExperimentSummary, second: ExperimentSummary, noise: float) -> Verdict:
+    """By measured memory; differences are of logarithms, alike within ``noise`` (:class:`Memory`)."""
+    ours, theirs = _peak(first), _peak(second)
+    if not ours or not theirs:
+        return Verdict(order=Order.NOT_COMPARABLE, reason=Reason.NOT_MEASURED)
+    if first.hardware != second.hardware:
+        return Verdict(order=Order.NOT_COMPARABLE, reason=Reason.OTHER_HARDWARE)
+    difference, half = math.log(ours / theirs), math.log1p(noise)
+    order = Order.ALIKE
+    if abs(difference) > half:
+        order = Order.LOWER if difference < 0 else Order.HIGHER
+    return Verdict(
+        order=order, ground=Ground.NOISE, difference=difference, low=difference - half, high=difference + half
     )
 
 

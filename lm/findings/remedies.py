@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -156,10 +156,11 @@ def _changes(ours: ExperimentSummary, theirs: ExperimentSummary) -> Iterator[Cha
             yield Change(key=field.name, before=before, after=after)
 
 
-def advice(summaries: Summaries, params: dict[str, Any]) -> tuple[Advice, ...]:
+def advice(summaries: Summaries, params: dict[str, Any], base: Sequence[tuple[str, str]] = ()) -> tuple[Advice, ...]:
     """A line for each cause. None is offered that was tried, that would change nothing, or whose key params.yaml lacks.
 
-    ``params``: params.yaml as read.
+    ``params``: params.yaml as read; ``base``: settings under which these experiments ran and params.yaml's do not, with
+    which every line begins.
     """
     meant: dict[tuple[Why, str], list[ExperimentSummary]] = {}
     settings: dict[tuple[Why, str], list[tuple[str, str]]] = {}
@@ -180,8 +181,8 @@ def advice(summaries: Summaries, params: dict[str, Any]) -> tuple[Advice, ...]:
                 meant[cause].append(experiment)
             settings.setdefault(cause, []).append((f"+experiments.{name}", _line(experiment.id, changes)))
     causes = sorted(meant, key=lambda cause: list(Why).index(cause[0]))
-    found = [_advice(cause[0], meant[cause], settings[cause], everyone=False) for cause in causes]
-    more = _more_text(short, params)
+    found = [_advice(cause[0], meant[cause], settings[cause], base, everyone=False) for cause in causes]
+    more = _more_text(short, params, base)
     return (*found, more) if more is not None else tuple(found)
 
 
@@ -257,7 +258,9 @@ def _tried(summaries: Summaries, experiment: ExperimentSummary, changes: dict[st
     return any(all(getattr(e.settings, key) == value for key, value in changes.items()) for e in treated_ones)
 
 
-def _more_text(experiments: list[ExperimentSummary], params: dict[str, Any]) -> Advice | None:
+def _more_text(
+    experiments: list[ExperimentSummary], params: dict[str, Any], base: Sequence[tuple[str, str]]
+) -> Advice | None:
     if not experiments:
         return None
     key = f"scales.{experiments[0].text.scale}.tokenizer.train_share"
@@ -265,14 +268,19 @@ def _more_text(experiments: list[ExperimentSummary], params: dict[str, Any]) -> 
     if not isinstance(share, int | float) or not 0 < share < 1:
         return None
     value = f"{_rounded(min(1.0, _MORE_TEXT * share)):g}"
-    return _advice(Why.TOO_LITTLE_TEXT, experiments, [(key, value)], everyone=True)
+    return _advice(Why.TOO_LITTLE_TEXT, experiments, [(key, value)], base, everyone=True)
 
 
 def _advice(
-    why: Why, experiments: list[ExperimentSummary], settings: list[tuple[str, str]], *, everyone: bool
+    why: Why,
+    experiments: list[ExperimentSummary],
+    settings: list[tuple[str, str]],
+    base: Sequence[tuple[str, str]],
+    *,
+    everyone: bool,
 ) -> Advice:
     first = [(key, value) for key, value in settings if everyone or value.startswith(_base(experiments[0].id))]
-    words = [word for key, value in first for word in ("-S", f"{key}={value}")]
+    words = [word for key, value in [*base, *first] for word in ("-S", f"{key}={value}")]
     return Advice(
         why=why,
         experiments=tuple(experiments),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,13 @@ def judge_of(summaries: Summaries, spread: Spread) -> Judge:
     return Judge(summaries, spread, families)
 
 
-def find(summaries: Summaries, reference: Reference, params: dict[str, Any]) -> Findings:
-    """Everything that is concluded; ``params`` is params.yaml as read, for the lines that it makes possible."""
+def find(
+    summaries: Summaries, reference: Reference, params: dict[str, Any], base: Sequence[tuple[str, str]] = ()
+) -> Findings:
+    """Everything that is concluded; ``params`` is params.yaml as read, for the lines that it makes possible.
+
+    ``base``: settings that the lines of advice begin with, where the runs are not of params.yaml's scale and corpus.
+    """
     judge = judge_of(summaries, reference.spread)
     sure = certainty(judge, reference.spread)
     stopped = stopping(summaries)
@@ -70,7 +76,7 @@ def find(summaries: Summaries, reference: Reference, params: dict[str, Any]) -> 
         depth=depth(judge),
         memory=memory(summaries),
         stopping=stopped,
-        advice=advice(summaries, params),
+        advice=advice(summaries, params, base),
         treated=treated(judge),
         replication=replication(summaries, reference),
         limits=limits(summaries, sure),

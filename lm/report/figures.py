@@ -619,14 +619,18 @@ def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
     left = np.zeros(len(shown))
     bars: list[Series] = []
     for part, shade in PARTS.items():
+        if not any(known(getattr(s.memory, part)) for s in shown):
+            continue
         width = np.array([_or(getattr(s.memory, part), 0.0) for s in shown])
         axes.barh(y, width, left=left, color=shade, label=labels[part], height=0.7)
         left += width
         bars.append(Series(label=labels[part], colour=shade, points=_row_points(width)))
-    measured = [_or(s.memory.footprint, math.nan) for s in shown]
+    whole = findings.memory.whole
+    measured = [_or(s.memory.mean if whole else s.memory.footprint, math.nan) for s in shown]
     if np.isfinite(measured).any():
-        axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label=labels["measured"])
-        bars.append(Series(label=labels["measured"], colour=MEASURED, shape="stroke", points=_row_points(measured)))
+        label = labels["in use" if whole else "measured"]
+        axes.plot(measured, y, "|", color=MEASURED, markersize=9, markeredgewidth=2, label=label)
+        bars.append(Series(label=label, colour=MEASURED, shape="stroke", points=_row_points(measured)))
     axes.set_yticks(y, [drawable(f"{s.id}: {_name(s, labels)}") for s in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.grid(axis="y", visible=False)
@@ -643,7 +647,7 @@ def memory(summaries: Summaries, findings: Findings, labels: Labels) -> Painted 
         subject=labels["experiment"],
         table=labels["values"],
     )
-    return canvas, chart, {"covered": findings.memory.covered}
+    return canvas, chart, {"covered": findings.memory.covered, "whole": whole}
 
 
 def _row_points(values: Iterable[float]) -> tuple[Point, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,21 @@ from lm.report.document import WRITERS, render, words
 from lm.report.figures import curve_key, draw_all
 from lm.report.markdown import Markdown
 from lm.report.samples import Samples
+from lm.report.table import Table
 from lm.results.states import CLEARLY, WIDE_GAP
 from lm.results.summary import Summaries
 
 MARKS = {"clearly": CLEARLY, "wide_gap": WIDE_GAP, "good_enough": GOOD_ENOUGH}
 """Thresholds that sentences name, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a report on another's runs says besides: ``original``, which the templates read (see
+    :mod:`lm.report.reanalysis`), and tables by key."""
+
+    original: object
+    tables: Mapping[str, Table]
 
 
 def write_report(
@@ -37,18 +48,19 @@ def write_report(
     samples: Samples | None,
     templates: Path,
     folder: Path,
+    beside: Beside | None = None,
 ) -> None:
     """Write report.md, .tex and .html, figures/ and, where there are ``samples``, samples.md under ``folder``: all or
     none.
 
-    ``configuration``: the text of params.yaml; ``locked``: hashes by run, as dvc.lock has them. Raises StudyError where
-    a template can't be read.
+    ``configuration``: the text of params.yaml; ``locked``: hashes by run, as dvc.lock has them; ``beside``: what a
+    report on another's runs says besides. Raises StudyError where a template can't be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as name:
         aside = Path(name)
         figures = draw_all(findings.summaries, findings, words(templates, "figures.j2").labels, aside / "figures")
-        made = pages(findings, configuration, locked, templates, figures)
+        made = pages(findings, configuration, locked, templates, figures, beside)
         if samples is not None:
             made["samples.md"] = render("samples", templates, Markdown, {"samples": samples})
         for page, text in made.items():
@@ -62,6 +74,7 @@ def pages(
     locked: Mapping[str, Mapping[str, str]],
     templates: Path,
     figures: Mapping[str, Figure],
+    beside: Beside | None = None,
 ) -> dict[str, str]:
     """``{"report.md": …, "report.tex": …, "report.html": …}``: the report as every writer sets it."""
     context = {
@@ -72,8 +85,9 @@ def pages(
         "settings": list(tables.settings(findings.summaries).items()),
         "configuration": configuration,
         "marks": MARKS,
+        "original": beside.original if beside else None,
     }
-    built = tables.build(findings, locked)
+    built = tables.build(findings, locked) | dict(beside.tables if beside else {})
     return {
         f"report.{writer.suffix}": render("report", templates, writer, context, built, figures) for writer in WRITERS
     }

@@ -120,7 +120,7 @@ def _by(
     return sorted(summaries, key=key)
 
 
-def _lowest(summaries: Sequence[ExperimentSummary], key: str, loss: str) -> frozenset[tuple[int, str]]:
+def lowest_of_each(summaries: Sequence[ExperimentSummary], key: str, loss: str) -> frozenset[tuple[int, str]]:
     """Of each architecture the row of lowest loss among those that learned to use context."""
     best: dict[str, tuple[float, int]] = {}
     for index, summary in enumerate(summaries):
@@ -156,7 +156,7 @@ def performance(summaries: Summaries) -> Table:
         Column(key="best_epochs"),
         Column(key="state", words="states"),
     )
-    bold = _lowest(shown, "validation_perplexity", "validation_loss")
+    bold = lowest_of_each(shown, "validation_perplexity", "validation_loss")
     return Table(
         key="performance",
         columns=_with_halves(columns, rows),
@@ -201,7 +201,7 @@ def time(findings: Findings) -> Table:
         Column(key="train_seconds", digits=1),
         Column(key="epoch_seconds", digits=2),
         Column(key="validation_seconds", digits=1),
-        Column(key="tokens_per_second", digits=0),
+        *_some((Column(key="tokens_per_second", digits=0),), rows),
     )
     remarks = _some((Column(key="remarks", words="remarks"),), rows)
     return Table(
@@ -224,7 +224,11 @@ def time(findings: Findings) -> Table:
 
 
 def memory(findings: Findings) -> Table:
-    shown = _by(findings.summaries.experiments, lambda summary: summary.memory.footprint)
+    whole = findings.memory.whole
+    shown = _by(
+        findings.summaries.experiments,
+        lambda summary: summary.memory.mean if whole else summary.memory.footprint,
+    )
     rows = [
         {
             **named(summary),
@@ -254,6 +258,7 @@ def memory(findings: Findings) -> Table:
             "elsewhere": [s for s in shown if any(run.elsewhere for run in s.runs)],
             "unlike": [s for s in shown if s.hardware_mark],
             "scoring": any(known(row["scoring"]) for row in rows),
+            "whole": whole,
         },
     )
 
@@ -285,10 +290,14 @@ def states(summaries: Summaries) -> Table:
             Column(key="best_epoch", digits=0),
             Column(key="slope", digits=3),
             Column(key="rise", digits=3),
-            Column(key="gap", digits=3),
+            *_some((Column(key="gap", digits=3),), rows),
         ),
         rows=tuple(rows),
-        facts={"several": several, "never": any(row["left"] is None for row in rows)},
+        facts={
+            "several": several,
+            "never": any(row["left"] is None for row in rows),
+            "gap": any(row["gap"] is not None for row in rows),
+        },
     )
 
 
@@ -309,8 +318,9 @@ def reach(found: WallClock) -> Table | None:
     return Table(key="reach", columns=(*NAME, *columns), rows=tuple(arrived.values()))
 
 
-def measures(summaries: Summaries) -> Table:
-    """Test perplexity, and measures that compare across tokenizers; a corpus without text has none of these."""
+def measures(summaries: Summaries) -> Table | None:
+    """Test perplexity, and measures that compare across tokenizers; a corpus without text has none of these. None where
+    no run was scored."""
     rows = [
         {
             **named(summary),
@@ -331,12 +341,14 @@ def measures(summaries: Summaries) -> Table:
         ),
         rows,
     )
+    if not _some((Column(key="test_perplexity"), *comparable), rows):
+        return None
     columns = (*NAME, Column(key="test_perplexity", digits=1), *comparable)
     return Table(
         key="measures",
         columns=_with_halves(columns, rows),
         rows=tuple(rows),
-        bold=_lowest(summaries.experiments, "test_perplexity", "test_loss"),
+        bold=lowest_of_each(summaries.experiments, "test_perplexity", "test_loss"),
         facts={
             "bits": any(c.key == "test_bits" for c in comparable),
             "words": any(c.key == "test_words" for c in comparable),
@@ -515,6 +527,7 @@ def depth(found: Depth | None) -> Table | None:
             Column(key="effect", words="deeper"),
         ),
         rows=tuple(rows),
+        facts={"running": any(step.running for series in found.series for step in series.steps)},
     )
 
 
@@ -575,6 +588,7 @@ def memory_accounts(found: Memory) -> Table | None:
             *_some((Column(key="measured", digits=1), Column(key="share", digits=0)), rows),
         ),
         rows=tuple(rows),
+        facts={"whole": found.whole},
     )
 
 
@@ -659,16 +673,15 @@ def reference(found: Replication | None) -> Table | None:
         return None
     rows = []
     for each in found.beside:
-        published = perplexity(each.published_loss)
         rows.append(
             {
                 **named(each.experiment),
-                "published": published,
+                "published": perplexity(each.published_loss),
                 "low": perplexity(each.low) if each.replications else None,
                 "high": perplexity(each.high) if each.replications else None,
                 "ours_its_way": perplexity(each.experiment.study_validation_loss.mean),
                 "place": each.place,
-                "corrected": None if published is None else float(corrected(published)),
+                "corrected": perplexity(corrected(each.published_loss)),
                 "ours": perplexity(each.experiment.validation_loss.mean),
             }
         )

@@ -1,7 +1,7 @@
 """The original study's published figures, and the same figures in the shape of our own results.
 
-The second lets the findings code judge the original's runs as if they were ours: the test of whether it would have
-written the right report. What the original did not record stays null.
+The second lets the findings code judge the original's runs as if they were ours, for ``python -m stages.reanalyse`` and
+as the test of whether it would have written the right report. What the original did not record stays null.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lm.errors import StudyError
 from lm.results import schema
 from lm.results.spread import Spread, load_spread
 
-TRAIN_FACTOR, VALIDATION_FACTOR = 0.99876, 0.99709
+TRAIN_FACTOR, VALIDATION_FACTOR, TEST_FACTOR = 0.99876, 0.99709, 0.98725
 """What the original's denominator multiplied its losses by: it counted positions the last batch does not have."""
 
 UNIGRAM_VALIDATION_PERPLEXITY = 1375.0
@@ -29,7 +29,10 @@ UNIGRAM_VALIDATION_PERPLEXITY = 1375.0
 VALIDATION_TOKENS = 245_044
 """What the original predicted of WikiText-2's validation split under GPT-1's vocabulary: one less than there is."""
 
-SCALE, VOCABULARY = "reference", 40479
+TRAIN_TOKENS = 2_356_374
+"""What it predicted of the training split in an epoch."""
+
+SCALE, CORPUS, VOCABULARY = "reference", "wikitext-2", 40479
 LR, BATCH = 0.001, 16
 EPOCHS, CONTEXT, MOMENTUM, BETA2 = 10, 256, 0.9, 0.999
 _WIDTH = 768
@@ -70,6 +73,14 @@ class PublishedEpoch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A configuration's test loss with the last epoch's weights, as logged: nats."""
+
+    experiment: str
+    test_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Repeated:
     """An independent replication's best validation perplexity, as published."""
 
@@ -80,10 +91,12 @@ class Repeated:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The original's result rows and epochs, replications of its best perplexities, and the spread of repetitions."""
+    """The original's result rows, epochs and test losses, replications of its best perplexities, and the spread of
+    repetitions."""
 
     results: tuple[Published, ...]
     epochs: tuple[PublishedEpoch, ...]
+    tests: tuple[Tested, ...]
     replications: tuple[Repeated, ...]
     spread: Spread
 
@@ -115,6 +128,10 @@ def load_reference(folder: Path) -> Reference:
                 train_seconds=float(row["train_seconds"]),
                 val_seconds=float(row["val_seconds"]),
             ),
+        ),
+        tests=_read(
+            folder / "test.csv",
+            lambda row: Tested(experiment=row["experiment"], test_loss=float(row["test_loss"])),
         ),
         replications=_read(
             folder / "replications.csv",
@@ -156,7 +173,11 @@ def corrected(loss: float, factor: float = VALIDATION_FACTOR) -> float:
 def as_results(reference: Reference) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The original as (runs, epochs) in our schema, its losses corrected; null where it did not measure."""
     epochs = [_epoch(row) for row in reference.epochs]
-    runs = [_run(row, [e for e in epochs if e["experiment"] == row.experiment]) for row in reference.results]
+    tests = {row.experiment: row.test_loss for row in reference.tests}
+    runs = [
+        _run(row, [e for e in epochs if e["experiment"] == row.experiment], tests.get(row.experiment))
+        for row in reference.results
+    ]
     return (
         pd.DataFrame(runs).reindex(columns=schema.RUNS.names),
         pd.DataFrame(epochs).reindex(columns=schema.EPOCHS.names),
@@ -178,7 +199,7 @@ def _epoch(row: PublishedEpoch) -> dict[str, Any]:
     }
 
 
-def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
+def _run(row: Published, epochs: list[dict[str, Any]], test_loss: float | None) -> dict[str, Any]:
     best = min(epochs, key=lambda epoch: epoch["validation_loss"])
     trainable = trainable_parameters(row)
     embeddings = (VOCABULARY + (CONTEXT if row.model == "gpt" else 0)) * _WIDTH
@@ -196,7 +217,7 @@ def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
         "width": _WIDTH,
         "sizes": _SIZES[row.model],
         "norm": "post" if row.model == "gpt" else None,
-        "corpus": "wikitext-2",
+        "corpus": CORPUS,
         "scale": SCALE,
         "vocabulary": VOCABULARY,
         "status": "completed",
@@ -204,10 +225,13 @@ def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
         "best_epoch": best["epoch"],
         "validation_loss": best["validation_loss"],
         "validation_perplexity": best["validation_perplexity"],
+        "study_train_perplexity": row.train_ppl_at_best,
         "study_validation_perplexity": row.best_val_ppl,
         "train_perplexity": best["train_perplexity"],
         "last_validation_perplexity": epochs[-1]["validation_perplexity"],
+        "last_test_perplexity": None if test_loss is None else math.exp(corrected(test_loss, TEST_FACTOR)),
         "unigram_validation_perplexity": UNIGRAM_VALIDATION_PERPLEXITY,
+        "train_tokens": TRAIN_TOKENS,
         "validation_tokens": VALIDATION_TOKENS,
         "parameters": trainable + embeddings,
         "trainable_parameters": trainable,
@@ -216,7 +240,6 @@ def _run(row: Published, epochs: list[dict[str, Any]]) -> dict[str, Any]:
         "train_seconds": math.fsum(epoch["train_seconds"] for epoch in epochs),
         "validation_seconds": math.fsum(epoch["validation_seconds"] for epoch in epochs),
         "memory_mean_mb": row.gpu_memory_mb,
-        "memory_peak_mb": row.gpu_memory_mb,
         "memory_measure": "nvidia-smi",
         "model_parameters_mb": 4 * (trainable + embeddings) / _MIB,
         "model_gradients_mb": 4 * trainable / _MIB,
