@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
 from lm.corpus.tokens import write_tokens
 from lm.corpus.windows import Windows
+from tests.resident import resident_python
 
 VOCABULARY = 50
 
@@ -107,6 +109,21 @@ def token_folder(token_arrays, tmp_path_factory) -> Path:
     write_tokens(token_arrays, texts, VOCABULARY, folder, {"source": "toy", "version": "1", "license": "none"})
     write_documents(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def resident(environment, tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The same for pipelines: ``python`` is tests/resident.py's, and DVC has no site, system or global folder."""
+    home = tmp_path_factory.mktemp("home")
+    with resident_python(home) as folder:
+        yield environment | {
+            "PATH": os.pathsep.join([str(folder), str(Path(sys.executable).parent), environment["PATH"]]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **{
+                name: str(home / name)
+                for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
+            },
+        }
 
 
 @pytest.fixture(scope="session")
