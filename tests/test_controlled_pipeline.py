@@ -9,8 +9,6 @@ import pytest
 
 from tests.test_pipeline import Project, Result, clone
 
-pytestmark = pytest.mark.xdist_group("controlled")
-
 PROTOCOL = """
 tuning_seed: 7
 seeds: [43, 44]

@@ -33,8 +33,6 @@ PUT_BACK = "its files are put back"
 """What a run says that this machine has trained before."""
 _YAML = YAML()
 
-pytestmark = pytest.mark.xdist_group("pipeline")
-
 
 @dataclass
 class Result:
