@@ -113,7 +113,11 @@ class Project:
 
 
 def clone(folder: Path, environment: dict[str, str]) -> Project:
-    """HEAD with the working tree's changes on top, as a commit."""
+    """HEAD with the working tree's changes on top, as a commit; nothing made yet.
+
+    The study's own dvc.lock is left out: nothing of it fits other settings, and DVC reads and writes the whole of it
+    after each stage.
+    """
     project = Project(folder, environment)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], env=environment, check=True)
     listing = ["git", "ls-files", "-z", "--modified", "--others", "--deleted", "--exclude-standard"]
@@ -123,6 +127,9 @@ def clone(folder: Path, environment: dict[str, str]) -> Project:
             shutil.copy2(ROOT / name, folder / name)
         elif name:
             (folder / name).unlink(missing_ok=True)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "to be tried")
     return project
 
 
