@@ -54,6 +54,7 @@ def extended(tmp_path_factory, resident) -> Project:
 
     def smaller(params: dict) -> None:
         params["scale"], params["threads"] = "smoke", 1
+        params["scales"]["smoke"]["tokenizer"]["train_share"] = 0.01
         for name in set(params["experiments"]) - {"2", "6", "13", "14"}:
             del params["experiments"][name]
 
