@@ -20,6 +20,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -42,7 +43,7 @@ LIBRARIES = (
     *("dulwich.ignore", "dulwich.index", "dulwich.worktree", "pygit2", "scmrepo.git", "scmrepo.fs"),
     *("flatten_dict", "fsspec.implementations.memory", "networkx", "platformdirs.unix", "rich.text"),
 )
-_CLIENT = """#!{python} -IS
+_CLIENT = """
 import array, json, os, socket, sys
 if sys.argv[1:2] != ["-m"] or "PYTHONPATH" in os.environ or sys.argv[2] in os.environ.get("FRESH", "").split():
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
@@ -60,9 +61,11 @@ sys.exit(int.from_bytes(status) if status else 1)
 def resident_python(folder: Path) -> Iterator[Path]:
     """A folder, made in ``folder``, that holds a ``python`` for the front of ``PATH``, as long as the block lasts."""
     address = str(folder / "socket")
+    client = folder / "client.py"
+    client.write_text(_CLIENT.format(python=sys.executable, address=address))
     command = folder / "bin" / "python"
     command.parent.mkdir()
-    command.write_text(_CLIENT.format(python=sys.executable, address=address))
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(str(client))} "$@"\n')
     command.chmod(0o755)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
