@@ -224,7 +224,7 @@ def test_fewer_experiments_and_then_another_seed(project):
                 del params["experiments"][name]
 
     project.edit_params(keep_three)
-    result = project.dvc("repro")
+    result = project.dvc("repro", "aggregate")
     assert result.trained == set()
     assert project.rows()["experiment"].tolist() == ["1", "9", "11"]
     assert (project.folder / "runs" / "3-42" / "metrics.json").is_file()
