@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,19 @@ import torch
 from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
 from lm.corpus.tokens import write_tokens
 from lm.corpus.windows import Windows
+from tests.resident import resident_python
 
 VOCABULARY = 50
+LONGEST_FIRST = (
+    *("test_slurm", "test_pipeline", "test_launch", "test_faults", "test_processes", "test_controlled_pipeline"),
+    *("test_extending", "test_page", "test_report", "test_remote", "test_controlled"),
+)
+"""Files are dealt to workers whole, so that what a file makes once is made once, in this order: the rest is short."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def write_documents(folder: Path, size: int = 40) -> None:
@@ -107,6 +121,33 @@ def token_folder(token_arrays, tmp_path_factory) -> Path:
     write_tokens(token_arrays, texts, VOCABULARY, folder, {"source": "toy", "version": "1", "license": "none"})
     write_documents(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def forked_process() -> Callable[..., BaseProcess]:
+    """Makes a process that is forked from one that has imported ``stages.train``, as 25 kills would else be 25 imports.
+
+    Its target is a function of a module named here.
+    """
+    context = multiprocessing.get_context("forkserver")
+    modules = ["tests.test_faults", "tests.test_processes", "torch._inductor"]  # the last for torch to be deterministic
+    context.set_forkserver_preload(modules)
+    return context.Process
+
+
+@pytest.fixture(scope="session")
+def resident(environment, tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The same for pipelines: ``python`` is tests/resident.py's, and DVC has no site, system or global folder."""
+    home = tmp_path_factory.mktemp("home")
+    with resident_python(home) as folder:
+        yield environment | {
+            "PATH": os.pathsep.join([str(folder), str(Path(sys.executable).parent), environment["PATH"]]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **{
+                name: str(home / name)
+                for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
+            },
+        }
 
 
 @pytest.fixture(scope="session")

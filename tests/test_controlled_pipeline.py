@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.test_pipeline import Project, Result, clone
-
-pytestmark = pytest.mark.xdist_group("controlled")
 
 PROTOCOL = """
 tuning_seed: 7
@@ -27,15 +23,9 @@ REPORTS = Path("reports/controlled")
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory, environment) -> tuple[Project, Result]:
+def studied(tmp_path_factory, resident) -> tuple[Project, Result]:
     """Two arms, two rates, two seeds, beside a default study of one experiment and one epoch."""
-    home = tmp_path_factory.mktemp("dvc")
-    environment = environment | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **{name: str(home / name) for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")},
-    }
-    project = clone(tmp_path_factory.mktemp("project") / "clone", environment)
+    project = clone(tmp_path_factory.mktemp("project") / "clone", resident)
 
     def smoke(params: dict) -> None:
         params["scale"], params["corpus"], params["threads"] = "smoke", "sotu", 1
@@ -52,7 +42,7 @@ def studied(tmp_path_factory, environment) -> tuple[Project, Result]:
 
 def planned(project: Project, protocol: str) -> None:
     (project.folder / "controlled" / "protocol.yaml").write_text(protocol)
-    project.command(sys.executable, "-m", "stages.controlled_plan")
+    project.command("python", "-m", "stages.controlled_plan")
 
 
 def stages(result: Result) -> set[str]:

@@ -39,9 +39,9 @@ def follow(page: str, folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory, environment) -> Project:
+def extended(tmp_path_factory, resident) -> Project:
     """The project with a GRU and RMSprop; of the study's experiments one each of LSTM and GPT is left."""
-    project = clone(tmp_path_factory.mktemp("extended") / "clone", environment)
+    project = clone(tmp_path_factory.mktemp("extended") / "clone", resident)
     touched = follow(PAGE.read_text(), project.folder)
     assert touched == [
         "lm/models/gru.py",
@@ -54,6 +54,7 @@ def extended(tmp_path_factory, environment) -> Project:
 
     def smaller(params: dict) -> None:
         params["scale"], params["threads"] = "smoke", 1
+        params["scales"]["smoke"]["tokenizer"]["train_share"] = 0.01
         for name in set(params["experiments"]) - {"2", "6", "13", "14"}:
             del params["experiments"][name]
 
@@ -69,7 +70,7 @@ def test_every_code_block_of_the_page_is_tried():
 
 
 def test_its_settings_are_checked(extended):
-    run = (sys.executable, "-m", "stages.configure")
+    run = ("python", "-m", "stages.configure")
     extended.command(*run)
     config = json.loads((extended.folder / "configs" / "14.json").read_text())
     assert config["model"] | {"architecture": "gru", "layers": 2, "gru_hidden": 48} == config["model"]
@@ -90,7 +91,7 @@ def test_its_settings_are_checked(extended):
 
 
 def test_its_shapes_are_predicted(extended):
-    output = extended.command(sys.executable, "-m", "stages.predict", "--train-tokens=10000").output
+    output = extended.command("python", "-m", "stages.predict", "--train-tokens=10000").output
     heads, *rows = ([cell.strip() for cell in line.split("|")] for line in output.splitlines() if line.startswith("|"))
     of = {row[1]: dict(zip(heads, row, strict=True)) for row in rows}
     hidden, width = 48, 32

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import platform
 import random
@@ -69,6 +68,19 @@ def config(configs) -> Path:
     return configs["default"]
 
 
+@pytest.fixture(scope="module")
+def quick(config) -> Path:
+    """The same with one epoch, for what takes a whole run or several, whatever its length."""
+    return with_epochs(config, 1, config.with_name("quick.json"))
+
+
+def with_epochs(config: Path, epochs: int, path: Path) -> Path:
+    content = json.loads(config.read_text())
+    content["training"]["epochs"] = epochs
+    path.write_text(json.dumps(content))
+    return path
+
+
 def arguments(config: Path, tokens: Path, folder: Path, seconds: float = 0.1) -> list[str]:
     """Of a run that saves several times an epoch."""
     return [
@@ -99,15 +111,7 @@ def run_stage(argv: list[str], log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def fresh_process():
-    """Processes forked from one that has imported the stage: 25 kills would else be 25 times the imports."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torch._inductor"])  # torch imports it to be deterministic
-    return context.Process
-
-
-@pytest.fixture(scope="module")
-def whole(fresh_process, configs, tokens, tmp_path_factory) -> Callable[[str], tuple[dict[str, str], float]]:
+def whole(forked_process, configs, tokens, tmp_path_factory) -> Callable[[str], tuple[dict[str, str], float]]:
     """Hashes of a run that nothing interrupts, and the seconds that it takes, by its configuration's name."""
 
     @functools.cache
@@ -116,7 +120,7 @@ def whole(fresh_process, configs, tokens, tmp_path_factory) -> Callable[[str], t
         for name in ("warm", "timed"):
             started = time.monotonic()
             argv = arguments(configs[which], tokens, folder / name)
-            process = fresh_process(target=run_stage, args=(argv, folder / "log"))
+            process = forked_process(target=run_stage, args=(argv, folder / "log"))
             process.start()
             process.join(60)
             assert process.exitcode == 0, (folder / "log").read_text()
@@ -128,7 +132,9 @@ def whole(fresh_process, configs, tokens, tmp_path_factory) -> Callable[[str], t
 
 
 @pytest.mark.parametrize("which", SETTINGS)
-def test_killed_at_random_moments_a_run_ends_with_the_same_bits(fresh_process, configs, tokens, tmp_path, whole, which):
+def test_killed_at_random_moments_a_run_ends_with_the_same_bits(
+    forked_process, configs, tokens, tmp_path, whole, which
+):
     """Killed anywhere from its start to its end, restarted until done, and then again from nothing."""
     (expected, seconds), log, config, kills = whole(which), tmp_path / "log", configs[which], KILLS[which]
     moments = random.Random(25)
@@ -136,7 +142,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(fresh_process, c
     done = False
     while killed < kills or not done:
         folder = tmp_path / f"run {completed}"
-        process = fresh_process(target=run_stage, args=(arguments(config, tokens, folder), log))
+        process = forked_process(target=run_stage, args=(arguments(config, tokens, folder), log))
         process.start()
         process.join(moments.uniform(0.02, 1.0) * seconds if killed < kills else 60)
         process.kill()
@@ -264,7 +270,8 @@ def start(config, tokens, environment):
 
     def begin(folder: Path, *, parent: str | None = None, **variables: str) -> subprocess.Popen:
         log = (folder / "log").open("ab")
-        trainer = [sys.executable, "-m", "stages.train", *arguments(long(config, folder), tokens, folder)]
+        long = with_epochs(config, 10_000, folder / "long.json")
+        trainer = [sys.executable, "-m", "stages.train", *arguments(long, tokens, folder)]
         command = trainer if parent is None else [sys.executable, "-c", parent, *trainer]
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment | variables, stdout=subprocess.PIPE, stderr=log, text=True
@@ -277,15 +284,6 @@ def start(config, tokens, environment):
         with suppress(psutil.NoSuchProcess):
             for process in (*psutil.Process(each).children(recursive=True), psutil.Process(each)):
                 process.kill()
-
-
-def long(config: Path, folder: Path) -> Path:
-    """The configuration with more epochs than the test waits for."""
-    content = json.loads(config.read_text())
-    content["training"]["epochs"] = 10_000
-    path = folder / "long.json"
-    path.write_text(json.dumps(content))
-    return path
 
 
 def wait_for(what: Callable[[], object], seconds: float = 60) -> object:
@@ -347,10 +345,10 @@ def test_who_is_started_with_nohup_outlives_its_shell_but_not_dvc(monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_second_trainer_of_a_run_is_refused_in_one_line(start, config, tokens, tmp_path, environment):
+def test_a_second_trainer_of_a_run_is_refused_in_one_line(start, quick, tokens, tmp_path, environment):
     first = start(tmp_path)
     wait_for((tmp_path / "checkpoints" / "7-42.pt").exists)
-    command = [sys.executable, "-m", "stages.train", *arguments(config, tokens, tmp_path)]
+    command = [sys.executable, "-m", "stages.train", *arguments(quick, tokens, tmp_path)]
     second = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
     (line,) = second.stderr.splitlines()
@@ -367,28 +365,34 @@ def test_a_second_trainer_of_a_run_is_refused_in_one_line(start, config, tokens,
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the limit is one of x86 processors")
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
 def test_a_processor_without_avx512_trains_in_fp32_and_is_not_given_bf16(
-    run_config, tokens, tmp_path, environment, model
+    run_config, tokens, tmp_path, environment, monkeypatch, capsys, model
 ):
-    results = {}
+    """oneDNN reads its limit in a fresh process; what is refused is refused before anything computes."""
+    limit = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    argv = {}
     for precision in ("auto", "bf16"):
         path = tmp_path / f"{precision}.json"
         path.write_text(run_config(model, batch=16, epochs=1, context=32, precision=precision).to_json())
-        command = [sys.executable, "-m", "stages.train", *arguments(path, tokens, tmp_path)]
-        results[precision] = subprocess.run(
-            command, cwd=ROOT, env=environment | {"ONEDNN_MAX_CPU_ISA": "AVX2"}, capture_output=True, text=True
-        )
-    assert results["auto"].returncode == 0, results["auto"].stderr
+        argv[precision] = arguments(path, tokens, tmp_path)
+    command = [sys.executable, "-m", "stages.train", *argv["auto"]]
+    done = subprocess.run(command, cwd=ROOT, env=environment | limit, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "runs" / "7-42" / "cost.json").read_text())["precision"] == "fp32"
-    assert results["bf16"].returncode == 1
-    (line,) = results["bf16"].stderr.splitlines()
+
+    for name, value in limit.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["stages.train", *argv["bf16"]])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: params.yaml: precision: 'bf16'")
     assert "allowed" in line
 
 
-def test_what_was_finished_before_is_put_back_and_not_trained(monkeypatch, capsys, config, tokens, tmp_path):
+def test_what_was_finished_before_is_put_back_and_not_trained(monkeypatch, capsys, quick, tokens, tmp_path):
     def run(*more: str) -> tuple[dict[str, bytes], str]:
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)  # as DVC does before it runs a stage
-        monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(config, tokens, tmp_path), *more])
+        monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(quick, tokens, tmp_path), *more])
         main()
         files = {path.name: path.read_bytes() for path in (tmp_path / "runs" / "7-42").iterdir()}
         return files, capsys.readouterr().err
@@ -414,11 +418,11 @@ def test_what_was_finished_before_is_put_back_and_not_trained(monkeypatch, capsy
     assert {name: anew[name] for name in LEARNED} == {name: first[name] for name in LEARNED}
 
 
-def test_without_weights_no_model_is_written_and_none_of_another_run_stays(monkeypatch, config, tokens, tmp_path):
+def test_without_weights_no_model_is_written_and_none_of_another_run_stays(monkeypatch, quick, tokens, tmp_path):
     folder = tmp_path / "runs" / "7-42"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_text("another run's")
-    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(config, tokens, tmp_path), "--without-weights"])
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(quick, tokens, tmp_path), "--without-weights"])
     main()
     assert {path.name for path in folder.iterdir()} == FILES - {"model.safetensors"}
 

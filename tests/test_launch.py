@@ -363,9 +363,9 @@ def test_off_a_terminal_lines_say_how_far_all_runs_are(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def toy(tmp_path, environment) -> Toy:
-    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    return toy_project(tmp_path / "toy", environment | {"PATH": path}, runs=3, steps=3)
+def toy(tmp_path, resident) -> Toy:
+    """A launch starts the real interpreter whatever is in the path; only what the test asks of DVC itself is forked."""
+    return toy_project(tmp_path / "toy", resident, runs=3, steps=3)
 
 
 def test_the_plan_is_read_from_dvc(toy, monkeypatch):
@@ -422,9 +422,47 @@ def test_a_launch_ends_as_dvc_repro_does_and_says_what_failed(toy, monkeypatch, 
 
 
 @needs_ray
-def test_ray_trains_side_by_side_on_cores_of_their_own(toy):
-    done = toy.launch()
-    assert done.status == 0, done.output
+def test_a_launch_that_ends_early_leaves_no_process_and_the_next_one_goes_on(toy):
+    """Interrupted, then killed with its group, then left alone: runs side by side, on cores of their own."""
+    (toy.folder / "steps").write_text("60")
+    moments = random.Random(25)
+
+    def begin() -> subprocess.Popen:
+        """A launch, as soon as a run is some steps further than runs were."""
+        before = max(toy.steps().values(), default=0)
+        with (toy.folder / "output").open("a") as output:
+            started = subprocess.Popen(
+                [sys.executable, "-m", "stages.launch"],
+                cwd=toy.folder,
+                env=toy.environment,
+                stderr=output,
+                start_new_session=True,
+            )
+        steps = moments.randrange(1, 12)
+        until(lambda: max(toy.steps().values(), default=0) > before + steps, 120)
+        return started
+
+    def stopped() -> int:
+        return "".join(toy.logs().values()).count("stopped at")
+
+    launch = begin()
+    os.killpg(launch.pid, signal.SIGINT)
+    assert launch.wait(90) == STOPPED
+    assert _at_work(toy.folder) == []
+    interrupted = stopped()
+    assert interrupted > 0, "in order, with what they had done saved"
+
+    launch = begin()
+    os.killpg(launch.pid, signal.SIGKILL)
+    launch.wait()
+    until(lambda: _at_work(toy.folder, of_ray=False) == [], 60)
+    assert stopped() > interrupted
+    assert "going on from" in "".join(toy.logs().values())
+
+    toy.pace(0.01)
+    last = toy.launch()
+    assert last.status == 0, last.output
+    assert toy.results() == {f"{name}.json": f'{{"steps": 60, "run": "{name}"}}' for name in toy.names}
     assert (toy.folder / "report.txt").read_text() == "3 runs\n"
     assert toy.dvc("status").output.strip().endswith("Data and pipelines are up to date.")
     seen = [json.loads(path.read_text()) for path in toy.folder.glob("runs/*/environment.json")]
@@ -432,36 +470,6 @@ def test_ray_trains_side_by_side_on_cores_of_their_own(toy):
     assert {each["STUDY_SIDE_BY_SIDE"] for each in seen} == {str(min(cores, 3))}
     if cores > 1:
         assert all(len(each["cores"]) == cores // min(cores, 3) for each in seen)
-
-
-@needs_ray
-@pytest.mark.parametrize("how", ["interrupted", "killed with its group"])
-def test_a_launch_that_ends_early_leaves_no_process_and_the_next_one_goes_on(toy, how):
-    (toy.folder / "steps").write_text("40")
-    output = (toy.folder / "output").open("w")
-    first = subprocess.Popen(
-        [sys.executable, "-m", "stages.launch"],
-        cwd=toy.folder,
-        env=toy.environment,
-        stderr=output,
-        start_new_session=True,
-    )
-    until(lambda: max(toy.steps().values(), default=0) > random.Random(how).randrange(1, 25), 120)
-    if how == "interrupted":
-        os.killpg(first.pid, signal.SIGINT)
-        assert first.wait(90) == STOPPED
-        assert _at_work(toy.folder) == []
-    else:
-        os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    until(lambda: _at_work(toy.folder, of_ray=False) == [], 60)
-    assert "stopped at" in "".join(toy.logs().values()), "in order, with what they had done saved"
-
-    second = toy.launch()
-    assert second.status == 0, second.output
-    assert "going on from" in "".join(toy.logs().values())
-    assert toy.results() == {f"{name}.json": f'{{"steps": 40, "run": "{name}"}}' for name in toy.names}
-    assert toy.dvc("status").output.strip().endswith("Data and pipelines are up to date.")
 
 
 def _at_work(folder: Path, of_ray: bool = True) -> list[str]:

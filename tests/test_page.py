@@ -35,7 +35,6 @@ if CHROMIUM is None and "CI" not in os.environ:
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None and "CI" not in os.environ, reason="NEEDS CHROMIUM, WHICH CI INSTALLS: apt-get install chromium"
 )
-pytestmark = pytest.mark.xdist_group("browser")  # one browser for all of them
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,12 +27,13 @@ ROOT = Path(__file__).parents[1]
 LEARNED = ("model.safetensors", "history.csv", "metrics.json", "test_documents.csv")
 EXPERIMENTS = ("1", "3", "5", "7", "9", "11")
 ALL = {f"{name}-42" for name in EXPERIMENTS}
+STAGES = set(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
 RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
+SHORTEST = 0.2
+"""Seconds that a real interpreter with DVC takes at least. Those of a forked one are its server's: none are counted."""
 PUT_BACK = "its files are put back"
 """What a run says that this machine has trained before."""
 _YAML = YAML()
-
-pytestmark = pytest.mark.xdist_group("pipeline")
 
 
 @dataclass
@@ -79,7 +78,7 @@ class Project:
         return Result(done.returncode, done.stdout, seconds)
 
     def dvc(self, *arguments: str, ok: bool = True, **more: str) -> Result:
-        return self.command(sys.executable, "-m", "dvc", *arguments, ok=ok, **more)
+        return self.command("python", "-m", "dvc", *arguments, ok=ok, **more)
 
     def git(self, *arguments: str) -> str:
         return self.command("git", *arguments).output
@@ -114,7 +113,11 @@ class Project:
 
 
 def clone(folder: Path, environment: dict[str, str]) -> Project:
-    """HEAD with the working tree's changes on top, as a commit."""
+    """HEAD with the working tree's changes on top, as a commit; nothing made yet.
+
+    The study's own dvc.lock is left out: nothing of it fits other settings, and DVC reads and writes the whole of it
+    after each stage.
+    """
     project = Project(folder, environment)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], env=environment, check=True)
     listing = ["git", "ls-files", "-z", "--modified", "--others", "--deleted", "--exclude-standard"]
@@ -124,19 +127,16 @@ def clone(folder: Path, environment: dict[str, str]) -> Project:
             shutil.copy2(ROOT / name, folder / name)
         elif name:
             (folder / name).unlink(missing_ok=True)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "to be tried")
     return project
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory, environment) -> tuple[Project, Result]:
-    """The whole pipeline, once, at smoke scale cut to one epoch."""
-    home = tmp_path_factory.mktemp("dvc")
-    environment = environment | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **{name: str(home / name) for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")},
-    }
-    project = clone(tmp_path_factory.mktemp("project") / "clone", environment)
+def reproduced(tmp_path_factory, resident) -> tuple[Project, Result]:
+    """The whole pipeline, once, at smoke scale cut to one epoch. Each stage but the runs starts a fresh interpreter."""
+    project = clone(tmp_path_factory.mktemp("project") / "clone", resident)
 
     def smoke(params: dict) -> None:
         params["scale"], params["corpus"], params["optim"], params["threads"] = "smoke", "sotu", "adamw", 1
@@ -147,7 +147,7 @@ def reproduced(tmp_path_factory, environment) -> tuple[Project, Result]:
         params["scales"]["smoke"]["tokenizer"]["train_share"] = 0.01
 
     project.edit_params(smoke)
-    result = project.dvc("repro")
+    result = project.dvc("repro", FRESH=" ".join({"dvc"} | {f"stages.{stage}" for stage in STAGES - {"train"}}))
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "the study at smoke scale")
     project.git("tag", "base")
@@ -163,7 +163,8 @@ def project(reproduced) -> Iterator[Project]:
 def test_one_command_makes_everything(reproduced):
     project, result = reproduced
     assert result.trained == ALL
-    assert {"corpus", "tokenize", "embeddings", "configure", "aggregate", "report"} <= result.ran
+    assert result.seconds > SHORTEST
+    assert {stage.partition("@")[0] for stage in result.ran} == STAGES
     rows = project.rows()
     assert rows["experiment"].tolist() == list(EXPERIMENTS)
     assert set(rows["status"]) == {"completed"}
@@ -187,9 +188,9 @@ def test_its_report_compiles(project):
 def test_a_second_repro_changes_nothing_in_under_five_seconds(project):
     before = project.contents("runs", "reports", "data", "configs")
     assert "up to date" in project.dvc("status").output
-    result = project.dvc("repro")
+    result = project.dvc("repro", FRESH="dvc")
     assert result.ran == set()
-    assert result.seconds < 5
+    assert SHORTEST < result.seconds < 5
     assert project.changed_files() == set()
     assert project.contents("runs", "reports", "data", "configs") == before
 
@@ -223,7 +224,7 @@ def test_fewer_experiments_and_then_another_seed(project):
                 del params["experiments"][name]
 
     project.edit_params(keep_three)
-    result = project.dvc("repro")
+    result = project.dvc("repro", "aggregate")
     assert result.trained == set()
     assert project.rows()["experiment"].tolist() == ["1", "9", "11"]
     assert (project.folder / "runs" / "3-42" / "metrics.json").is_file()
@@ -393,7 +394,7 @@ def test_cross_validation_by_the_queue(project):
     project.git("add", "--all")
     project.dvc("exp", "run", "--queue", "-S", "split.folds=2", "-S", "split.fold=range(0,2)", "aggregate")
     project.dvc("exp", "run", "--run-all")
-    done = project.command(sys.executable, "-m", "stages.folds").output
+    done = project.command("python", "-m", "stages.folds").output
     assert done.startswith("Corpus mine, scale smoke, 2 of 2 folds. ")
     row = done.splitlines()[-1].split(" | ")
     assert row[:2] == ["| 5", "2"]

@@ -109,10 +109,8 @@ class Together:
 
 
 @pytest.fixture(scope="module")
-def start() -> Callable[..., Together]:
+def start(forked_process) -> Callable[..., Together]:
     """Start the processes of a run as ``torchrun`` does, forked from one that has its imports behind it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torch._inductor"])
 
     def begin(size: int, argv: list[str] | list[list[str]], log: Path) -> Together:
         """With ``size`` command lines, each process has its own."""
@@ -124,7 +122,7 @@ def start() -> Callable[..., Together]:
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1"}
             variables = {name: str(value) for name, value in (place | {"MASTER_PORT": port}).items()}
             own = argv if isinstance(argv[0], str) else argv[rank]
-            processes.append(context.Process(target=be_one_of_them, args=(variables, own, log)))
+            processes.append(forked_process(target=be_one_of_them, args=(variables, own, log)))
             processes[-1].start()
         return Together(processes, log)
 
@@ -149,6 +147,19 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def long_run() -> RunConfig:
+    config = config_of("ragged", epochs=12)
+    return config.model_copy(update={"training": config.training.model_copy(update={"patience": None})})
+
+
+@pytest.fixture(scope="module")
+def long_runs_files(start, tokens, tmp_path_factory) -> dict[str, str]:
+    """What :func:`long_run` learns where nothing ends it."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert start(1, arguments(long_run(), tokens, folder), folder / "log").end() == [0]
+    return learned(folder)
+
+
 @pytest.mark.parametrize(
     ("victim", "number", "ends"),
     [
@@ -160,14 +171,9 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
     ids=["first killed", "second killed", "first asked to stop", "second asked to stop"],
 )
 def test_what_ends_one_of_two_ends_both_and_one_alone_goes_on_to_the_same_bits(
-    start, tokens, tmp_path, victim, number, ends
+    start, tokens, long_runs_files, tmp_path, victim, number, ends
 ):
-    config = config_of("ragged", epochs=12)
-    config = config.model_copy(update={"training": config.training.model_copy(update={"patience": None})})
-    alone = arguments(config, tokens, tmp_path / "whole")
-    assert start(1, alone, tmp_path / "whole.log").end() == [0]
-
-    log, argv = tmp_path / "log", arguments(config, tokens, tmp_path / "stopped")
+    log, argv = tmp_path / "log", arguments(long_run(), tokens, tmp_path / "stopped")
     together = start(2, argv, log)
     wait_for(lambda: log.exists() and "epoch 1:" in log.read_text())
     os.kill(together.processes[victim].pid, number)
@@ -182,7 +188,7 @@ def test_what_ends_one_of_two_ends_both_and_one_alone_goes_on_to_the_same_bits(
 
     assert start(1, argv, log).end() == [0], log.read_text()
     assert "going on from" in log.read_text()
-    assert learned(tmp_path / "stopped") == learned(tmp_path / "whole")
+    assert learned(tmp_path / "stopped") == long_runs_files
 
 
 def test_a_run_that_diverges_ends_in_all_processes(start, tokens, tmp_path):

@@ -7,10 +7,8 @@ files with another content each time. What is tested is which outputs travel, an
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +53,7 @@ class Clone:
         return done.stdout
 
     def dvc(self, *words: str) -> str:
-        return self.run(sys.executable, "-m", "dvc", *words)
+        return self.run("python", "-m", "dvc", *words)
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
@@ -87,7 +85,7 @@ class Clone:
 
 
 @pytest.fixture
-def origin(tmp_path, environment) -> Clone:
+def origin(tmp_path, resident) -> Clone:
     """Two experiments, nothing made yet, committed."""
     folder = tmp_path / "origin"
     folder.mkdir()
@@ -108,9 +106,8 @@ def origin(tmp_path, environment) -> Clone:
     yaml.dump(params, folder / "params.yaml")
     with (folder / ".gitignore").open("a") as file:
         file.write("/trained\n")
-    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    clone = Clone(folder, environment | keys | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
+    clone = Clone(folder, resident | keys)
     clone.run("git", "init", "--quiet", "--initial-branch=main")
     clone.commit("the pipeline")
     return clone

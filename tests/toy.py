@@ -109,7 +109,7 @@ class Toy:
         return Result(done.returncode, done.stdout)
 
     def dvc(self, *words: str) -> Result:
-        return self.command(sys.executable, "-m", "dvc", *words)
+        return self.command("python", "-m", "dvc", *words)
 
     def launch(self, *words: str) -> Result:
         return self.command(sys.executable, "-m", "stages.launch", *words)
