@@ -411,45 +411,6 @@ def test_a_processor_without_native_bf16_is_not_given_it(monkeypatch, run_config
         assert settle(config).precision == precision
 
 
-@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_gpu_is_given_only_what_it_computes_natively(monkeypatch, run_config, precision, capability):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
-    config = run_config(precision=precision).compute.model_copy(update={"device": "cuda"})
-    if capability >= (8, 0):
-        assert hardware.choose(config).precision == precision
-        return
-    with pytest.raises(StudyError, match=rf"scales\.x\.precision: '{precision}'.*allowed.*fp16"):
-        hardware.choose(config, "scales.x.precision")
-
-
-def test_a_first_step_that_is_skipped_leaves_momentum_at_zero(run_config):
-    model = build_model(run_config().model, VOCABULARY)
-    optimizer = build_optimizer(studys(run_config, "gpt", "momentum").optimizer, model.parameters())
-    for parameter in model.parameters():
-        assert not optimizer.state[parameter]["momentum_buffer"].any()
-        parameter.grad = torch.full_like(parameter, math.inf)
-    optimizer.found_inf, optimizer.grad_scale = torch.tensor(1.0), torch.tensor(1.0)
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    optimizer.step()
-    assert all(map(torch.equal, before, model.parameters()))
-    assert not any(optimizer.state[parameter]["momentum_buffer"].any() for parameter in model.parameters())
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("model", ["lstm", "gpt"])
-def test_a_stopped_run_with_dropout_goes_on_to_the_same_bits_on_a_gpu(run_config, train, done, model):
-    config = run_config(model, layers=2, dropout=0.2)
-    config = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cuda"})})
-    whole = done(train(config, "whole"))
-    stopped = train(config)
-    stop_at(stopped.trainer, 5, signal.SIGTERM)
-    with pytest.raises(Interrupted):
-        stopped.run()
-    assert learned(done(train(config))) == learned(whole)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "auto"])
 @pytest.mark.parametrize("model", ["lstm", "gpt"])

@@ -62,11 +62,10 @@ def native_bf16_cpu() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def choose(config: ComputeConfig, precision_key: str = "precision") -> Compute:
-    """What ``auto`` comes to on this machine; nothing is set up.
+def settle(config: ComputeConfig) -> Compute:
+    """Choose device and precision and set PyTorch up for repeatable sums.
 
-    Raises :class:`StudyError` for a device that is not there or a precision that it does not have, which is named
-    ``precision_key``.
+    Raises :class:`StudyError` for a device that is not there or a precision that it does not have.
     """
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
@@ -74,34 +73,23 @@ def choose(config: ComputeConfig, precision_key: str = "precision") -> Compute:
     device = torch.device("cuda" if cuda and config.device != "cpu" else "cpu")
     precision = config.precision if config.precision != "auto" else _native_precision(device)
     if device.type == "cpu" and precision in ("tf32", "fp16"):
-        raise StudyError(f"params.yaml: {precision_key}: '{precision}' needs a GPU; allowed on a CPU: auto, fp32, bf16")
+        raise StudyError(f"params.yaml: precision: '{precision}' needs a GPU; allowed on a CPU: auto, fp32, bf16")
     if device.type == "cpu" and precision == "bf16" and not native_bf16_cpu():
         raise StudyError(
-            f"params.yaml: {precision_key}: 'bf16' needs a processor with AVX-512 BF16 or AMX; "
-            "allowed on this one: auto, fp32"
+            "params.yaml: precision: 'bf16' needs a processor with AVX-512 BF16 or AMX; allowed on this one: auto, fp32"
         )
-    if device.type == "cuda" and precision in ("tf32", "bf16") and torch.cuda.get_device_capability(device) < (8, 0):
-        raise StudyError(
-            f"params.yaml: {precision_key}: '{precision}' needs a GPU of compute capability 8.0 or more; "
-            "allowed on this one: auto, fp32, fp16"
-        )
-    return Compute(device, precision, config.threads, config.compile)
 
-
-def settle(config: ComputeConfig) -> Compute:
-    """Choose device and precision, as :func:`choose`, and set PyTorch up for repeatable sums."""
-    compute = choose(config)
     torch.set_num_threads(config.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # no tensor is read before it is written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = compute.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     # sums of bf16 and fp16 products stay in fp32 however a library splits them
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     _keep_freed_memory()
-    return compute
+    return Compute(device, precision, config.threads, config.compile)
 
 
 def _keep_freed_memory() -> None:

@@ -192,9 +192,8 @@ class Trainer:
     def _backward(self, part: Batch, predicted: int, shard: int | None = None) -> Tensor:
         """Add the gradients of a part of a batch with so many ``predicted`` tokens in all; the part's total NLL."""
         training = self.job.config.training
-        of_its_own = shard is not None or self.compute.device.type == "cuda"  # no checkpoint holds cuDNN's state
-        if self.job.config.model.dropout > 0 and of_its_own:
-            seed_dropout(self.job.seed, self._steps_taken, shard or 0)
+        if shard is not None and self.job.config.model.dropout > 0:
+            seed_dropout(self.job.seed, self._steps_taken, shard)
         whole = len(part.inputs_BT) == math.ceil(training.batch / training.shards)
         forward = self.compiled if self.compiled is not None and whole else self.model
         with self.compute.autocast():

@@ -141,8 +141,7 @@ class MemoryMeter(Callback):
         if trainer.position.step == 0:
             self.sample_nvml()
         if self._left_at is None and trainer.best_weights is not None:  # they came with a checkpoint
-            best = trainer.best_weights.values()
-            self._of_others = sum(each.nbytes for each in best if each.device.type == self.device.type)
+            self._of_others = sum(each.nbytes for each in trainer.best_weights.values() if each.device == self.device)
         self.enter("training")
 
     def interval_ended(self, _trainer: Trainer) -> None:

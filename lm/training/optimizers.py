@@ -19,8 +19,7 @@ BETA1 = 0.9
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The configured optimizer; what its entry does not name is the factory's default.
 
-    Frozen parameters are left out. Momentum starts at zero, which is what its first step comes to: PyTorch's fused SGD
-    would leave it as the allocator found it where fp16's scaler skips that step.
+    Frozen parameters are left out.
     """
     entry = OPTIMIZERS[config.name]
     module, name = entry.factory.split(":")
@@ -28,9 +27,4 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
     arguments: dict[str, Any] = {"lr": config.lr, **config.settings, **entry.fixed}
     if "beta2" in arguments:
         arguments["betas"] = (BETA1, arguments.pop("beta2"))
-    optimizer: torch.optim.Optimizer = factory([p for p in parameters if p.requires_grad], **arguments)
-    if isinstance(optimizer, torch.optim.SGD) and arguments.get("momentum"):
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
+    return factory([parameter for parameter in parameters if parameter.requires_grad], **arguments)
