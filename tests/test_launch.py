@@ -182,6 +182,22 @@ def test_a_runner_passes_on_output_and_status(tmp_path):
     assert "said" in (tmp_path / "log").read_text()
 
 
+def test_git_under_a_runner_takes_no_lock_that_it_can_do_without(tmp_path):
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("staged")
+    git("add", "file")
+    index = (tmp_path / ".git" / "index").read_bytes()
+    os.utime(tmp_path / "file", (1, 1))  # a status would write what it saw into the index
+    supervised = Supervised(["git", "status"], tmp_path, os.environ | _imports(), tmp_path / "log")
+    assert supervised.wait(20) == 0
+    assert (tmp_path / ".git" / "index").read_bytes() == index
+    git("status")
+    assert (tmp_path / ".git" / "index").read_bytes() != index
+
+
 def _imports() -> dict[str, str]:
     return {"PYTHONPATH": str(Path(__file__).parents[1])}
 

@@ -39,6 +39,8 @@ BUSY = 75
 STOPPED = 130
 """Exit status of a command that was stopped on request."""
 
+_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0"}
+"""One run's `git status` must not hold git's index while another's DVC stages its lock there, and fails if it does."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 _TICK = 0.1
@@ -83,6 +85,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=self._settle_child,
+                env=os.environ | _ENVIRONMENT,
             )
             return self._watch(process, lifeline)
 
