@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from lm.controlled.results import Controlled
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
 from lm.errors import StudyError
 from lm.findings.study import judge_of
+from lm.report.text import percent
 from lm.results.spread import load_spread
 from lm.results.states import Kind
 from lm.results.statistics import holm
@@ -337,6 +339,21 @@ class TestReport:
         answered = json.loads((tmp_path / "answers.json").read_text())
         assert answered["answered"] == ["untuned", "sizes", "one_seed"]
         assert (answered["scale"], answered["vocabulary"], answered["seeds"]) == ("laptop", 4096, 5)
+
+    def test_what_becomes_of_each_claim_is_told(self, found, tmp_path):
+        default = summarize(*make_results())
+        claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
+        write_report(found, claims, ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        fates = Counter(claim.fate for claim in claims)
+        assert f"of those that it left open {fates[Fate.SETTLED]} are settled and {fates[Fate.OPEN]} stay open" in page
+        assert sum(fates.values()) == len(claims)
+        fallen = fates[Fate.OVERTURNED] + fates[Fate.NOT_SUPPORTED]
+        assert fallen > 0
+        assert page.count("the default study has it ") == fallen
+        (sgd,) = [c for c in claims if (c.contrast.first.name, c.contrast.second.name) == ("lstm_adam", "lstm_sgd")]
+        assert 0 < sgd.shrunk == 1 - sgd.difference / sgd.default_difference
+        assert f"for the LSTM, Adam against SGD, {percent(sgd.shrunk)}" in page
 
     def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
         own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
