@@ -20,7 +20,7 @@ def main() -> None:
     results = load_results(root)
     reports = root / "reports"
     write_report(
-        find(results.summaries, results.reference, results.params),
+        find(results.summaries, results.reference, results.params, answers=results.answers),
         configuration=results.params_text,
         locked=results.locked,
         samples=read_samples(reports / "samples.json"),

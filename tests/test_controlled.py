@@ -26,8 +26,10 @@ from lm.controlled.report import write_report
 from lm.controlled.results import Controlled
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
 from lm.errors import StudyError
+from lm.findings.limits import budget_of
 from lm.findings.study import judge_of
 from lm.report.text import percent
+from lm.results.load import load_answers
 from lm.results.spread import load_spread
 from lm.results.states import Kind
 from lm.results.statistics import holm
@@ -339,6 +341,9 @@ class TestReport:
         answered = json.loads((tmp_path / "answers.json").read_text())
         assert answered["answered"] == ["untuned", "sizes", "one_seed"]
         assert (answered["scale"], answered["vocabulary"], answered["seeds"]) == ("laptop", 4096, 5)
+        read = load_answers(tmp_path / "answers.json")
+        assert read is not None
+        assert read.budget == budget_of(found.study["gpt_2"].confirmed)
 
     def test_what_becomes_of_each_claim_is_told(self, found, tmp_path):
         default = summarize(*make_results())

@@ -17,7 +17,7 @@ from lm.findings.cost import wall_clock
 from lm.findings.depth import Deeper
 from lm.findings.judge import Judge
 from lm.findings.learning import Extent
-from lm.findings.limits import Topic
+from lm.findings.limits import Topic, budget_of
 from lm.findings.memory import Cause, Coverage, Part, memory
 from lm.findings.optimizers import Effect, Question
 from lm.findings.remedies import Result, Why, advice
@@ -26,6 +26,7 @@ from lm.findings.replication import Place, replication
 from lm.findings.stopping import LeftOut, Outcome, stop_after, stopping
 from lm.findings.study import Findings, find
 from lm.findings.verdicts import Order, Reason
+from lm.results.load import Answers
 from lm.results.reference import VALIDATION_TOKENS, Reference, as_results, load_reference
 from lm.results.states import State
 from lm.results.summarize import summarize
@@ -506,6 +507,40 @@ class TestOriginal:
         runs, _ = as_results(REFERENCE)
         first = runs.set_index("experiment").loc["1"]
         assert first["validation_perplexity"] == pytest.approx(math.exp(math.log(144.22962) / 0.99709), rel=1e-4)
+
+
+class TestElsewhere:
+    """What the controlled study answers of a study's open questions."""
+
+    def answers(self, summaries: Summaries, **changes) -> Answers:
+        text = summaries.experiments[0].text
+        own = {"corpus": text.corpus, "scale": text.scale, "vocabulary": text.vocabulary, "text": text.fingerprint}
+        asked = ("untuned", "sizes", "one_seed")
+        content = {"answered": asked, "budget": budget_of(summaries.experiments[0]), "seeds": 5, **own, **changes}
+        return Answers(**content)
+
+    @pytest.fixture
+    def summaries(self) -> Summaries:
+        return summarize(*make_results())
+
+    def test_of_the_same_text_and_budget_what_it_answers_is_no_limit(self, summaries):
+        plain = found(summaries)
+        assert plain.elsewhere is None
+        assert plain.unanswered == plain.limits
+        told = find(summaries, REFERENCE, PARAMS, answers=self.answers(summaries))
+        assert set(told.elsewhere.answered) == {"untuned", "sizes", "one_seed"}
+        assert told.limits == plain.limits
+        assert [limit.topic for limit in told.unanswered] == [
+            limit.topic for limit in plain.limits if limit.topic not in ("untuned", "sizes", "one_seed")
+        ]
+
+    @pytest.mark.parametrize(
+        "change", [{"text": "00" * 32}, {"scale": "smoke"}, {"vocabulary": 7}, {"budget": (1, 2, 3)}], ids=str
+    )
+    def test_of_others_nothing_is_claimed(self, summaries, change):
+        told = find(summaries, REFERENCE, PARAMS, answers=self.answers(summaries, **change))
+        assert (told.elsewhere.applies, told.elsewhere.answered) == (False, ())
+        assert told.unanswered == told.limits
 
 
 def test_three_architectures_meet_in_pairs(monkeypatch):

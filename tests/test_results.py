@@ -422,6 +422,21 @@ class TestLoad:
         with pytest.raises(StudyError, match="not a Parquet file"):
             load_results(tmp_path)
 
+    def test_the_controlled_studys_answers(self, tmp_path):
+        self.lay(tmp_path)
+        assert load_results(tmp_path).answers is None
+        path = tmp_path / "reports" / "controlled" / "answers.json"
+        path.parent.mkdir()
+        content = {"answered": ["untuned"], "corpus": "x", "scale": "laptop", "vocabulary": 2048, "text": "00"}
+        path.write_text(json.dumps(content | {"budget": [10, 16, 64, 128], "seeds": 5}))
+        answers = load_results(tmp_path).answers
+        assert answers is not None
+        assert (answers.answered, answers.budget) == (("untuned",), (10, 16, 64, 128))
+        for damaged in (json.dumps(content), "[]", "{"):
+            path.write_text(damaged)
+            with pytest.raises(StudyError, match=r"answers\.json: not the controlled study's answers"):
+                load_results(tmp_path)
+
     def test_what_an_earlier_schema_had_not_is_null(self, tmp_path):
         self.lay(tmp_path)
         path = tmp_path / "reports" / "runs.parquet"

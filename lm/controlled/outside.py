@@ -11,7 +11,7 @@ import json
 
 from lm.controlled.findings import ControlledFindings
 from lm.controlled.results import Controlled
-from lm.findings.limits import Topic
+from lm.findings.limits import Topic, budget_of
 from lm.results.summary import perplexity
 
 
@@ -23,12 +23,16 @@ def answers(findings: ControlledFindings) -> str:
         Topic.ONE_SEED: any(effect.deviation is not None for effect in findings.seed_effects),
     }
     text = findings.study.text
+    budgets = {budget_of(arm.confirmed) for arm in findings.study.arms if arm.of is None}
+    if len(budgets) > 1:  # then there is no study whose questions all of them answer
+        asked = dict.fromkeys(asked, False)
     content = {
         "answered": [topic for topic, there in asked.items() if there],
         "corpus": text.corpus,
         "scale": text.scale,
         "vocabulary": text.vocabulary,
         "text": text.fingerprint,
+        "budget": min(budgets, default=()),
         "seeds": len(findings.study.seeds),
     }
     return json.dumps(content, indent=2) + "\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lm.findings.judge import TRIFLE, Judge
+from lm.results.load import Answers
 from lm.results.spread import Spread as Measured
 from lm.results.states import Kind
 from lm.results.statistics import t_quantile
@@ -83,6 +84,16 @@ class Limit:
     experiments: tuple[ExperimentSummary, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """What the controlled study says of these runs' open questions: ``answered``; nothing where it ran on other text,
+    at another scale or budget (``applies``)."""
+
+    applies: bool
+    answered: tuple[Topic, ...]
+    answers: Answers
+
+
 FEW_SEEDS = 5
 """Below this many seeds, only large differences can be told."""
 
@@ -147,6 +158,26 @@ def limits(summaries: Summaries, certainty: Certainty) -> tuple[Limit, ...]:
     if resumed:
         found.append(Limit(topic=Topic.RESUMED, experiments=resumed))
     return tuple(found)
+
+
+def elsewhere(summaries: Summaries, found: tuple[Limit, ...], answers: Answers | None) -> Elsewhere | None:
+    """Which of these limits the controlled study lifts; None where there is no such study."""
+    if answers is None:
+        return None
+    applies = all(
+        (own.text.fingerprint, own.text.scale, own.text.vocabulary) == (answers.text, answers.scale, answers.vocabulary)
+        and budget_of(own) == answers.budget
+        for own in summaries.experiments
+        if own.of is None
+    )
+    answered = tuple(limit.topic for limit in found if applies and limit.topic in answers.answered)
+    return Elsewhere(applies=applies, answered=answered, answers=answers)
+
+
+def budget_of(experiment: ExperimentSummary) -> tuple[int, ...]:
+    """Epochs, batch (windows), context (tokens) and, where known, width: what else decides whether runs compare."""
+    settings = experiment.settings
+    return (settings.epochs, settings.batch, settings.context, *((settings.width,) if settings.width else ()))
 
 
 def _sizes(summaries: Summaries) -> tuple[Size, ...]:

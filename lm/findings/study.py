@@ -11,13 +11,14 @@ from lm.findings.cost import WallClock, wall_clock
 from lm.findings.depth import Depth, depth, depth_pairs
 from lm.findings.judge import Judge
 from lm.findings.learning import Learning, learning
-from lm.findings.limits import Certainty, Limit, certainty, limits
+from lm.findings.limits import Certainty, Elsewhere, Limit, certainty, elsewhere, limits
 from lm.findings.memory import Memory, memory
 from lm.findings.optimizers import Optimizers, optimizer_pairs, optimizers
 from lm.findings.quality import Quality, quality
 from lm.findings.remedies import Advice, Treated, advice, treated, treated_pairs
 from lm.findings.replication import Replication, replication
 from lm.findings.stopping import Stopping, stopping
+from lm.results.load import Answers
 from lm.results.reference import Reference
 from lm.results.spread import Spread
 from lm.results.summary import Summaries
@@ -41,6 +42,13 @@ class Findings:
     treated: tuple[Treated, ...]
     replication: Replication | None
     limits: tuple[Limit, ...]
+    elsewhere: Elsewhere | None
+
+    @property
+    def unanswered(self) -> tuple[Limit, ...]:
+        """The limits that no other study lifts."""
+        lifted = self.elsewhere.answered if self.elsewhere else ()
+        return tuple(limit for limit in self.limits if limit.topic not in lifted)
 
 
 def judge_of(summaries: Summaries, spread: Spread) -> Judge:
@@ -56,15 +64,21 @@ def judge_of(summaries: Summaries, spread: Spread) -> Judge:
 
 
 def find(
-    summaries: Summaries, reference: Reference, params: dict[str, Any], base: Sequence[tuple[str, str]] = ()
+    summaries: Summaries,
+    reference: Reference,
+    params: dict[str, Any],
+    base: Sequence[tuple[str, str]] = (),
+    answers: Answers | None = None,
 ) -> Findings:
     """Everything that is concluded; ``params`` is params.yaml as read, for the lines that it makes possible.
 
     ``base``: settings that the lines of advice begin with, where the runs are not of params.yaml's scale and corpus.
+    ``answers``: the controlled study's, where there is one.
     """
     judge = judge_of(summaries, reference.spread)
     sure = certainty(judge, reference.spread)
     stopped = stopping(summaries)
+    cannot = limits(summaries, sure)
     return Findings(
         summaries=summaries,
         certainty=sure,
@@ -79,5 +93,6 @@ def find(
         advice=advice(summaries, params, base),
         treated=treated(judge),
         replication=replication(summaries, reference),
-        limits=limits(summaries, sure),
+        limits=cannot,
+        elsewhere=elsewhere(summaries, cannot, answers),
     )

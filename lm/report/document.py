@@ -76,7 +76,12 @@ def environment(templates: Path, kind: type[Writer]) -> jinja2.Environment:
         "sum_of": lambda items, name: sum(len(getattr(item, name)) for item in items),
         "whole": text.whole,
     }
-    made.globals |= {"code": writer.code, "strong": writer.strong, "emphasis": writer.emphasis}
+    made.globals |= {
+        "code": writer.code,
+        "strong": writer.strong,
+        "emphasis": writer.emphasis,
+        "document": writer.document,
+    }
     return made
 
 

@@ -74,6 +74,9 @@ class Html(Writer):
     def code(self, value: Any) -> Markup:
         return Markup(f"<code>{self.prose(str(value))}</code>")
 
+    def document(self, title: str, place: str) -> Markup:
+        return Markup(f'<a href="{self.text(place)}.html">{self.prose(title)}</a>')
+
     def block(self, value: str, language: str = "") -> Markup:
         del language
         return Markup(f'<pre tabindex="0"><code>{self.escape(printable(value.rstrip()))}</code></pre>\n')

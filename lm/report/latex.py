@@ -95,6 +95,9 @@ class Latex(Writer):
         breakable = re.sub(r"([ =./@,:_-])", "\\1\0", str(value))
         return Markup(rf"\texttt{{{self.text(breakable).replace(chr(0), chr(92) + 'allowbreak{}')}}}")
 
+    def document(self, title: str, place: str) -> Markup:
+        return Markup(f"{self.prose(title)} ({self.code(place)})")
+
     def block(self, value: str, language: str = "") -> Markup:
         del language
         plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in value.rstrip())

@@ -39,6 +39,9 @@ class Markdown(Writer):
         pad = " " if "`" in plain else ""
         return Markup(f"{fence}{pad}{plain}{pad}{fence}")
 
+    def document(self, title: str, place: str) -> Markup:
+        return Markup(f"[{self.prose(title)}]({place}.md)")
+
     def block(self, value: str, language: str = "") -> Markup:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", value)), default=0))
         return Markup(f"{fence}{language}\n{value.rstrip()}\n{fence}\n")

@@ -58,6 +58,10 @@ class Writer(ABC):
     def code(self, value: Any) -> Markup: ...
 
     @abstractmethod
+    def document(self, title: str, place: str) -> Markup:
+        """Another document of this project: ``place`` is its path from this one, without the format's suffix."""
+
+    @abstractmethod
     def block(self, value: str, language: str = "") -> Markup: ...
 
     @abstractmethod

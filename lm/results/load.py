@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,11 +21,29 @@ from lm.results.summary import Summaries
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the controlled study answers of another's open questions, and for which runs.
+
+    ``answered``: topics of ``lm.findings.limits``; ``text``: fingerprint of the validation split's tokens; ``budget``:
+    epochs, batch (windows), context (tokens) and width that all its runs share; ``seeds``: how many confirmed.
+    """
+
+    answered: tuple[str, ...]
+    corpus: str
+    scale: str
+    vocabulary: int
+    text: str
+    budget: tuple[int, ...]
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """A study's results and what they stand beside.
 
     ``params`` is params.yaml as read, ``params_text`` as written; ``locked`` maps ``experiment-seed`` to the hashes
-    (``configuration``, ``tokens``, ``weights``) that DVC recorded, empty where it recorded none.
+    (``configuration``, ``tokens``, ``weights``) that DVC recorded, empty where it recorded none. ``answers``: those of
+    the controlled study beside it, None where there is none.
     """
 
     summaries: Summaries
@@ -32,6 +51,7 @@ class Results:
     params: dict[str, Any]
     params_text: str
     locked: dict[str, dict[str, str]]
+    answers: Answers | None
 
 
 def load_results(root: Path) -> Results:
@@ -49,6 +69,7 @@ def load_results(root: Path) -> Results:
         params=params,
         params_text=text,
         locked=load_locked(root / "dvc.lock"),
+        answers=load_answers(reports / "controlled" / "answers.json"),
     )
 
 
@@ -78,6 +99,29 @@ def load_table(source: Path | IO[bytes], expected: pa.Schema, name: str) -> pd.D
     if differing:
         raise StudyError(f"{name}: column types differ from schema {schema.VERSION}: {', '.join(differing)}")
     return table.to_pandas()
+
+
+def load_answers(path: Path) -> Answers | None:
+    """The controlled study's; None where it has not been run. Raises :class:`StudyError` where the file is damaged."""
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Answers(
+            answered=tuple(map(str, content["answered"])),
+            corpus=str(content["corpus"]),
+            scale=str(content["scale"]),
+            vocabulary=int(content["vocabulary"]),
+            text=str(content["text"]),
+            budget=tuple(map(int, content["budget"])),
+            seeds=int(content["seeds"]),
+        )
+    except OSError as error:
+        raise StudyError(f"{path}: can't be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise StudyError(
+            f"{path}: not the controlled study's answers ({error}); `dvc repro controlled/dvc.yaml`"
+        ) from None
 
 
 def _version(found: pa.Schema) -> int:
