@@ -9,7 +9,7 @@ from lm.errors import reported
 from lm.findings.study import find
 from lm.report.report import write_report
 from lm.report.samples import read_samples
-from lm.results.load import load_results
+from lm.results.load import load_answers, load_results
 
 
 @reported
@@ -19,8 +19,9 @@ def main() -> None:
     root = parser.parse_args().root
     results = load_results(root)
     reports = root / "reports"
+    answers = load_answers(reports / "controlled" / "answers.json")
     write_report(
-        find(results.summaries, results.reference, results.params, answers=results.answers),
+        find(results.summaries, results.reference, results.params, answers=answers),
         configuration=results.params_text,
         locked=results.locked,
         samples=read_samples(reports / "samples.json"),

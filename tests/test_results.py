@@ -19,7 +19,7 @@ from lm.config.study import load_study
 from lm.errors import StudyError
 from lm.results import schema
 from lm.results.collect import collect, loses_text, read_json
-from lm.results.load import load_locked, load_results, load_table
+from lm.results.load import load_answers, load_locked, load_results, load_table
 from lm.results.names import model_name, natural
 from lm.results.publish import headline, publish
 from lm.results.reference import as_results, load_reference
@@ -423,19 +423,17 @@ class TestLoad:
             load_results(tmp_path)
 
     def test_the_controlled_studys_answers(self, tmp_path):
-        self.lay(tmp_path)
-        assert load_results(tmp_path).answers is None
-        path = tmp_path / "reports" / "controlled" / "answers.json"
-        path.parent.mkdir()
+        path = tmp_path / "answers.json"
+        assert load_answers(path) is None
         content = {"answered": ["untuned"], "corpus": "x", "scale": "laptop", "vocabulary": 2048, "text": "00"}
         path.write_text(json.dumps(content | {"budget": [10, 16, 64, 128], "seeds": 5}))
-        answers = load_results(tmp_path).answers
+        answers = load_answers(path)
         assert answers is not None
         assert (answers.answered, answers.budget) == (("untuned",), (10, 16, 64, 128))
         for damaged in (json.dumps(content), "[]", "{"):
             path.write_text(damaged)
             with pytest.raises(StudyError, match=r"answers\.json: not the controlled study's answers"):
-                load_results(tmp_path)
+                load_answers(path)
 
     def test_what_an_earlier_schema_had_not_is_null(self, tmp_path):
         self.lay(tmp_path)

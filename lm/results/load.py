@@ -42,8 +42,7 @@ class Results:
     """A study's results and what they stand beside.
 
     ``params`` is params.yaml as read, ``params_text`` as written; ``locked`` maps ``experiment-seed`` to the hashes
-    (``configuration``, ``tokens``, ``weights``) that DVC recorded, empty where it recorded none. ``answers``: those of
-    the controlled study beside it, None where there is none.
+    (``configuration``, ``tokens``, ``weights``) that DVC recorded, empty where it recorded none.
     """
 
     summaries: Summaries
@@ -51,7 +50,6 @@ class Results:
     params: dict[str, Any]
     params_text: str
     locked: dict[str, dict[str, str]]
-    answers: Answers | None
 
 
 def load_results(root: Path) -> Results:
@@ -69,7 +67,6 @@ def load_results(root: Path) -> Results:
         params=params,
         params_text=text,
         locked=load_locked(root / "dvc.lock"),
-        answers=load_answers(reports / "controlled" / "answers.json"),
     )
 
 
