@@ -23,13 +23,13 @@ from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
 from lm.controlled.protocol import load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
 from lm.controlled.report import write_report
-from lm.controlled.results import Controlled
+from lm.controlled.results import Controlled, load
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
 from lm.errors import StudyError
 from lm.findings.limits import budget_of
 from lm.findings.study import judge_of
 from lm.report.text import percent
-from lm.results.load import load_answers
+from lm.results.load import load_answers, load_results
 from lm.results.spread import load_spread
 from lm.results.states import Kind
 from lm.results.statistics import holm
@@ -385,6 +385,21 @@ class TestReport:
         first, second = two(trials=curve(0.003, 4.5, ADAPTIVE["gpt"]), confirmed=confirmed)
         write_report(find(study({"a": first, "b": second})), (), ROOT / "reports" / "templates", tmp_path)
         assert words in (tmp_path / "report.md").read_text()
+
+
+def test_the_committed_report_is_what_its_results_come_to(tmp_path):
+    """And its results are those of the protocol: every arm, every seed."""
+    committed = ROOT / "reports" / "controlled"
+    study, protocol = load(committed), load_protocol(ROOT / "controlled" / "protocol.yaml")
+    assert {arm.name for arm in study.arms} == set(protocol.arms)
+    assert study.seeds == tuple(protocol.seeds)
+    assert all(len(arm.confirmed.runs) == len(protocol.seeds) for arm in study.arms)
+    default = load_results(ROOT)
+    findings = find(study)
+    claims = compare(findings, default.summaries, judge_of(default.summaries, default.reference.spread))
+    write_report(findings, claims, ROOT / "reports" / "templates", tmp_path)
+    for name in ("report.md", "report.tex", "answers.json"):
+        assert (tmp_path / name).read_text() == (committed / name).read_text(), name
 
 
 PROTOCOL = """
