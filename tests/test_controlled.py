@@ -345,6 +345,14 @@ class TestReport:
         assert read is not None
         assert read.budget == budget_of(found.study["gpt_2"].confirmed)
 
+    def test_a_remedy_at_the_highest_rate_that_was_tried_is_told(self, found, tmp_path):
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        told = (tmp_path / "report.md").read_text().count("is the highest that was tried for it")
+        assert told == sum(t.contrast.first.at_highest and t.contrast.outcome != "lower" for t in found.treatments)
+        for treated in found.treatments:
+            arm = treated.contrast.first
+            assert arm.at_highest == all(trial.rate <= arm.rate for trial in arm.trials)
+
     def test_what_becomes_of_each_claim_is_told(self, found, tmp_path):
         default = summarize(*make_results())
         claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
