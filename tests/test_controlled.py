@@ -359,7 +359,7 @@ class TestReport:
         write_report(found, claims, ROOT / "reports" / "templates", tmp_path)
         page = (tmp_path / "report.md").read_text()
         fates = Counter(claim.fate for claim in claims)
-        assert f"of those that it left open {fates[Fate.SETTLED]} are settled and {fates[Fate.OPEN]} stay open" in page
+        assert f"settled here: {fates[Fate.SETTLED]}; open in both: {fates[Fate.OPEN]}." in page
         assert sum(fates.values()) == len(claims)
         fallen = fates[Fate.OVERTURNED] + fates[Fate.NOT_SUPPORTED]
         assert fallen > 0
