@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lm.controlled.plan import ACTIVE, PLAN, plan, write_plan
+from lm.controlled.places import ACTIVE, PLAN
+from lm.controlled.plan import plan, write_plan
 from lm.controlled.protocol import load_protocol
 from lm.errors import reported
 

@@ -7,6 +7,11 @@ from pathlib import Path
 
 ROOT = Path("controlled")
 CONFIGS, RUNS = ROOT / "configs", ROOT / "runs"
+CODE = ROOT / "code.json"
+PLAN = ROOT / "plan.yaml"
+PIPELINE = ROOT / "pipeline.yaml"
+ACTIVE = ROOT / "dvc.yaml"
+"""What DVC runs: the pipeline, where the study is made."""
 
 
 def trial_config(arm: str, point: str, *, relative: bool) -> Path:

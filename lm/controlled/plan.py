@@ -16,12 +16,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from lm.controlled import places
+from lm.controlled.places import ACTIVE, PIPELINE, PLAN
 from lm.controlled.protocol import Protocol
 from lm.errors import StudyError
 
-PLAN = Path("controlled/plan.yaml")
-PIPELINE = Path("controlled/pipeline.yaml")
-ACTIVE = Path("controlled/dvc.yaml")
 _HEAD = "# Written by `python -m stages.controlled_plan` from controlled/protocol.yaml: every stage of the study.\n"
 
 
