@@ -350,10 +350,10 @@ class TestReport:
     def test_a_remedy_at_the_highest_rate_that_was_tried_is_told(self, found, tmp_path):
         write_report(found, (), ROOT / "reports" / "templates", tmp_path)
         told = (tmp_path / "report.md").read_text().count("is the highest that was tried for it")
-        assert told == sum(t.contrast.first.at_highest and t.contrast.outcome != "lower" for t in found.treatments)
-        for treated in found.treatments:
-            arm = treated.contrast.first
-            assert arm.at_highest == all(trial.rate <= arm.rate for trial in arm.trials)
+        contrasts = [treated.contrast for treated in found.treatments]
+        assert told == sum(each.first.edge is Edge.HIGH and each.outcome != "lower" for each in contrasts)
+        for arm in (each.first for each in contrasts):
+            assert (arm.edge is Edge.HIGH) == all(trial.rate <= arm.rate for trial in arm.trials)
 
     def test_what_becomes_of_each_claim_is_told(self, found, tmp_path):
         default = summarize(*make_results())

@@ -93,11 +93,6 @@ class ArmResult:
         return len(self.changed) > 2
 
     @property
-    def at_highest(self) -> bool:
-        """Whether the chosen rate is the highest that was tried: a higher one may do better."""
-        return self.rate == max((trial.rate for trial in self.trials), default=None)
-
-    @property
     def failed(self) -> tuple[Run, ...]:
         """Confirmations that diverged or did not learn to use context."""
         return tuple(run for run in self.confirmed.runs if not run.state.learned or run.test_loss is None)
