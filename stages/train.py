@@ -46,7 +46,7 @@ CODE = (
     "models",
     "training",
 )
-"""What of lm/ decides what is learned: the train stage's dependencies in dvc.yaml."""
+"""What of lm/ decides what is learned: dependencies of the stage `code` in dvc.yaml."""
 _SEEDS = 2**31
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory object", "STATUS_ALLOC_FAILED")
 """What CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""

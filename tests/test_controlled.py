@@ -16,9 +16,7 @@ import yaml
 
 from lm.config.run import RunConfig
 from lm.config.study import load_study
-from lm.controlled import places
 from lm.controlled.claims import Fate, compare
-from lm.controlled.code import checksums, code_of_a_run
 from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
 from lm.controlled.outside import spread_rows
 from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
@@ -38,7 +36,7 @@ from lm.results.statistics import holm
 from lm.results.summarize import summarize
 from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, whole
 from tests.synthetic import make_results
-from tests.test_structure import CODE, MODULES, closure
+from tests.test_structure import CHECKSUMS, CODE, MODULES, TRAIN, closure
 
 ROOT = Path(__file__).parents[1]
 
@@ -529,7 +527,6 @@ class TestProtocol:
             assert bodies[lstm] == pytest.approx(bodies[gpt], rel=0.01)
 
 
-TRAIN = "stages.train"
 PIPELINE = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["stages"]
 
 
@@ -537,9 +534,9 @@ PIPELINE = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["
 def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     content = PIPELINE[stage].get("do", PIPELINE[stage])
     scripts = set(re.findall(r"python -m (stages\.\w+)", content["cmd"]))
-    # runs name the checksums of training's code, and the stage that takes them names the code
-    assert (TRAIN in scripts) == (places.CODE.as_posix() in content["deps"])
-    scripts ^= {TRAIN} if stage == "code" or TRAIN in scripts else set()
+    # runs name the checksums of training's code, which the default study's stage `code` takes
+    assert (TRAIN in scripts) == (CHECKSUMS in content["deps"])
+    scripts -= {TRAIN}
     runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts for name in closure(script)}
     declared = set()
     for path in (
@@ -552,25 +549,6 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     assert declared - runs <= whole, "depends on code that it does not run"
     assert runs - declared == set(), "runs code that it does not depend on"
     assert content["wdir"] == ".."
-
-
-def test_code_by_checksum(tmp_path):
-    active = tmp_path / "dvc.yaml"
-    for content in ("stages: {}\n", "stages: [\n", "- code\n"):
-        active.write_text(content)
-        with pytest.raises(StudyError, match=r"`python -m stages\.controlled_plan` writes it"):
-            code_of_a_run(active)
-    module, other = tmp_path / "b.py", tmp_path / "room" / "a.py"
-    other.parent.mkdir()
-    module.write_text("x = 1\n")
-    other.write_text("y = 1\n")
-    (other.parent / "a.txt").write_text("no code")
-    active.write_text(yaml.safe_dump({"stages": {"code": {"deps": [str(module), str(other.parent)]}}}))
-    before = checksums(code_of_a_run(active))
-    assert set(before) == {module.as_posix(), other.as_posix()}
-    other.write_text("y = 2\n")
-    after = checksums(code_of_a_run(active))
-    assert {path for path in before if before[path] != after[path]} == {other.as_posix()}
 
 
 def test_no_output_of_it_lies_where_the_default_study_looks():

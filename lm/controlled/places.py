@@ -7,7 +7,6 @@ from pathlib import Path
 
 ROOT = Path("controlled")
 CONFIGS, RUNS = ROOT / "configs", ROOT / "runs"
-CODE = ROOT / "code.json"
 PLAN = ROOT / "plan.yaml"
 PIPELINE = ROOT / "pipeline.yaml"
 ACTIVE = ROOT / "dvc.yaml"
