@@ -7,10 +7,11 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -499,3 +500,46 @@ def _at_work(folder: Path, of_ray: bool = True) -> list[str]:
         except psutil.Error:
             continue
     return found
+
+
+@pytest.fixture
+def cluster(tmp_path) -> Iterator[str]:
+    """Address of a Ray cluster of two nodes, both here; Ray is told that each has three cores and two GPUs."""
+    ray = Path(sys.executable).with_name("ray")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    places = [["--head", f"--port={address.split(':')[1]}", "--include-dashboard=false"], [f"--address={address}"]]
+    nodes = []
+    try:
+        for place in places:
+            command = [
+                ray,
+                "start",
+                *place,
+                "--num-cpus=3",
+                "--num-gpus=2",
+                "--object-store-memory=80000000",
+                "--block",
+            ]
+            log = (tmp_path / f"ray-{len(nodes)}").open("w+")
+            nodes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+            until(lambda path=log.name: "Ray runtime started" in Path(path).read_text(), 60)
+        yield address
+    finally:
+        for node in reversed(nodes):
+            node.terminate()
+        for node in nodes:
+            node.wait(30)
+
+
+@needs_ray
+def test_runs_go_to_all_machines_of_a_cluster_with_a_gpu_each(toy, cluster):
+    toy.pace(0.3)
+    launched = toy.launch("--address", cluster, "--gpus", "1")
+    assert launched.status == 0, launched.output
+    assert "3 runs to train, 2 at once" in launched.output, "of two cores each, which no two machines share"
+    seen = [json.loads(path.read_text()) for path in toy.folder.glob("runs/*/environment.json")]
+    assert all(each["CUDA_VISIBLE_DEVICES"] in ("0", "1") for each in seen)
+    assert len({each["RAY_RAYLET_PID"] for each in seen}) == 2
+    assert (toy.folder / "report.txt").read_text() == "3 runs\n"
+    assert toy.dvc("status").output.strip().endswith("Data and pipelines are up to date.")

@@ -74,7 +74,8 @@ while step < steps:
         print(f"{out.name}: stopped at {step}", flush=True)
         sys.exit(128 + asked[0])
 (out / "result.json").write_text(json.dumps({"steps": step, "run": out.name}))
-seen = {name: os.environ.get(name) for name in ("STUDY_SIDE_BY_SIDE", "FROM_PREAMBLE", "OMP_WAIT_POLICY")}
+names = "STUDY_SIDE_BY_SIDE", "FROM_PREAMBLE", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "RAY_RAYLET_PID"
+seen = {name: os.environ.get(name) for name in names}
 (out / "environment.json").write_text(json.dumps(seen | {"cores": sorted(os.sched_getaffinity(0))}))
 checkpoint.unlink()
 """

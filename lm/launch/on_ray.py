@@ -60,10 +60,10 @@ class RayEngine:
         self._task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=_RETRIES)(train)
 
     def room(self) -> int:
-        """How many runs find cores and GPUs at once."""
-        held = self._ray.cluster_resources()
-        wanted = {"CPU": self._cores, "GPU": self._gpus}
-        return min(int(held.get(name, 0) // amount) for name, amount in wanted.items() if amount)
+        """How many runs find cores and GPUs at once; none takes those of two machines."""
+        wanted = {name: amount for name, amount in (("CPU", self._cores), ("GPU", self._gpus)) if amount}
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        return sum(min(int(held.get(name, 0) // amount) for name, amount in wanted.items()) for held in machines)
 
     def start(self, run: Run, slot: Slot) -> None:
         task = self._task.remote(
