@@ -22,7 +22,7 @@ from lm.config.study import Study
 from lm.errors import StudyError
 from lm.models.build import step_operations
 from lm.training.first_use import first_use
-from lm.training.hardware import Compute, fingerprint, settle
+from lm.training.hardware import Compute, choose, fingerprint, settle
 from lm.training.memory import MemoryMeter
 
 _TURNS = {"cuda": (9, 10), "cpu": (3, 1)}
@@ -32,7 +32,7 @@ _WARM_STEPS = 3
 
 def machine(device: str, threads: int) -> dict[str, Any]:
     """What the figures depend on beside the code."""
-    compute = settle(ComputeConfig.model_validate({"device": device, "precision": "auto", "threads": threads}))
+    compute = settle(choose(ComputeConfig.model_validate({"device": device, "precision": "auto", "threads": threads})))
     found: dict[str, Any] = {**fingerprint(compute)}
     if compute.device.type == "cuda":
         properties = torch.cuda.get_device_properties(compute.device)
@@ -57,8 +57,7 @@ def measure(
     config = configuration(study, model, layers, device=device, precision=precision, threads=threads)
     ready: list[tuple[Row, Step, Callable[[], AbstractContextManager[None]]]] = []
     try:
-        compute = settle(config.compute)
-        _check_tf32(compute)
+        compute = settle(choose(config.compute))
     except StudyError as error:
         for row in rows:
             row.status = f"{ABSENT}: {str(error).removeprefix('params.yaml: ')}"
@@ -83,12 +82,6 @@ def measure(
     for row, _, _ in ready:
         _fill(row, seconds[row.contender], steps, study, config)
     return [asdict(row) for row in rows]
-
-
-def _check_tf32(compute: Compute) -> None:
-    """Raise :class:`StudyError` where tf32 would be fp32 by another name."""
-    if compute.precision == "tf32" and torch.cuda.get_device_capability(compute.device) < (8, 0):
-        raise StudyError("precision: 'tf32' needs a GPU of compute capability 8 or newer")
 
 
 def _prepare(row: Row, study: Study, config: RunConfig, compute: Compute) -> Step:

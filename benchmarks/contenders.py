@@ -16,7 +16,7 @@ from lm.config.study import Study
 from lm.corpus.windows import PADDING
 from lm.models.embeddings import INITIAL_STD
 from lm.training.evaluation import to_device
-from lm.training.hardware import Compute, settle
+from lm.training.hardware import Compute, choose, settle
 from lm.training.loop import Job, Trainer
 
 Step = Callable[[], None]
@@ -30,7 +30,7 @@ def our_trainer(study: Study, config: RunConfig, batches: int = 1) -> Trainer:
         seed=0,
         splits={"train": windows, "validation": windows, "test": windows},
         vocabulary=scale_of(study).tokenizer.vocabulary,
-        compute=settle(config.compute),
+        compute=settle(choose(config.compute)),
         pretrained=tables_of(study),
     )
     return Trainer(job)

@@ -28,7 +28,7 @@ from lm.corpus.windows import Batch
 from lm.errors import reported
 from lm.models.build import step_operations
 from lm.training.first_use import first_use
-from lm.training.hardware import fingerprint, settle
+from lm.training.hardware import choose, fingerprint, settle
 from lm.training.loss import projected_cross_entropy
 from lm.training.memory import MemoryMeter
 
@@ -50,7 +50,7 @@ def median_seconds(step: Step) -> float:
 
 
 def time_ours(study: Study, config: RunConfig) -> dict[str, float]:
-    first_use(config, settle(config.compute))
+    first_use(config, settle(choose(config.compute)))
     meter = MemoryMeter(torch.device("cpu"))
     step = our_step(study, config)
     meter.enter("training")
@@ -75,7 +75,7 @@ def time_compiled(study: Study, config: RunConfig) -> dict[str, float]:
 
 
 def time_plain(study: Study, config: RunConfig) -> dict[str, float]:
-    compute = settle(config.compute)
+    compute = settle(choose(config.compute))
     first_use(config, compute)
     meter = MemoryMeter(torch.device("cpu"))
     meter.enter("training")
@@ -85,7 +85,7 @@ def time_plain(study: Study, config: RunConfig) -> dict[str, float]:
 
 def time_loss(study: Study, config: RunConfig) -> dict[str, float]:
     """The vocabulary projection with its loss alone, forward and backward."""
-    compute, shapes, size = settle(config.compute), config.model, config.training.batch
+    compute, shapes, size = settle(choose(config.compute)), config.model, config.training.batch
     batch = random_windows(study, 1).batch(np.arange(size))
     features = torch.randn(size, shapes.context, shapes.width, requires_grad=True)
     weight = torch.randn(scale_of(study).tokenizer.vocabulary, shapes.width).mul_(0.02)
@@ -100,7 +100,7 @@ def time_loss(study: Study, config: RunConfig) -> dict[str, float]:
 
 def time_products(_study: Study, config: RunConfig) -> dict[str, float]:
     """The machine's rate on large dense products in the given type, in floating-point operations a second."""
-    compute = settle(config.compute)
+    compute = settle(choose(config.compute))
     size = 2048
     a, b = (torch.randn(size, size).to(compute.dtype) for _ in range(2))
 
@@ -220,7 +220,7 @@ def main() -> None:
         config = configuration(studies[0], arguments.models[0], 1, precision=precision, threads=arguments.threads)
         print(json.dumps(measure(studies[0], config)))
         return
-    machine = fingerprint(settle(ComputeConfig(device="cpu", precision="auto", threads=arguments.threads)))
+    machine = fingerprint(settle(choose(ComputeConfig(device="cpu", precision="auto", threads=arguments.threads))))
     print(
         f"{machine['hardware']}, {machine['threads']} threads, native {machine['precision']}, torch {machine['torch']}"
     )

@@ -22,8 +22,8 @@ import torch
 from lm.config.run import ComputeConfig, RunConfig
 from lm.config.study import PARAMS, load_study
 from lm.corpus.catalogue import CORPORA, find_corpus
-from lm.errors import StudyError, reported, writing
-from lm.training.hardware import settle
+from lm.errors import reported, writing
+from lm.training.hardware import choose
 
 
 def resolved(configurations: dict[str, RunConfig], precision_key: str) -> dict[str, RunConfig]:
@@ -33,10 +33,7 @@ def resolved(configurations: dict[str, RunConfig], precision_key: str) -> dict[s
     """
     found: dict[str, RunConfig] = {}
     for name, run in configurations.items():
-        try:
-            used = settle(run.compute)
-        except StudyError as error:
-            raise StudyError(str(error).replace(" precision:", f" {precision_key}:", 1)) from None
+        used = choose(run.compute, where=f"params.yaml: {precision_key}")
         content = run.compute.model_dump() | {"device": used.device.type, "precision": used.precision}
         found[name] = run.model_copy(update={"compute": ComputeConfig.model_validate(content)})
     return found

@@ -24,7 +24,7 @@ from lm.errors import StudyError, reported
 from lm.training import checkpoints, finished
 from lm.training.documents import open_starts
 from lm.training.first_use import first_use
-from lm.training.hardware import kind_of_machine, settle
+from lm.training.hardware import choose, kind_of_machine, settle
 from lm.training.history import HistoryFile
 from lm.training.lock import one_trainer
 from lm.training.loop import Job, Trainer
@@ -137,7 +137,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
     card = read_card(arguments.tokens)
     splits = {split: open_windows(arguments.tokens, split, config.model.context, card) for split in SPLITS}
     pretrained = open_embeddings(arguments.embeddings, config.model, card["vocabulary"])
-    compute = settle(config.compute)
+    compute = settle(choose(config.compute))
     place.take_device(compute.device)
     name = f"{config.experiment}-{arguments.seed}"
     belongs_to = checkpoints.fingerprint(

@@ -16,7 +16,7 @@ from benchmarks.sizes import configuration, open_scale
 from lm.corpus.documents import SPLITS
 from lm.corpus.gpt1 import UNKNOWN, build_tokenizer
 from lm.errors import StudyError
-from lm.training.hardware import settle
+from lm.training.hardware import choose, settle
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,7 +69,7 @@ def test_pretrained_tables_are_frozen_in_both_ways(model, smoke, monkeypatch):
     monkeypatch.setattr(
         torch.optim.Adam, "__init__", lambda self, p, **k: (handed.extend(p), kept(self, handed, **k))[1]
     )
-    plain_step(study, config, settle(config.compute))()
+    plain_step(study, config, settle(choose(config.compute)))()
     ours = sum(p.numel() for p in trainer.model.parameters())
     assert sum(p.numel() for p in handed) == ours
 
@@ -95,7 +95,7 @@ def test_the_plain_copy_is_the_same_function(model, smoke):
 
 
 def test_the_plain_way_has_pytorchs_own_algorithms(smoke):
-    settle(configuration(smoke, "gpt", 1, precision="fp32").compute)
+    settle(choose(configuration(smoke, "gpt", 1, precision="fp32").compute))
     products = torch.backends.cuda.matmul
     with as_pytorch_comes():
         assert not torch.are_deterministic_algorithms_enabled()

@@ -16,7 +16,7 @@ import torch
 
 from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig, TrainingConfig
 from lm.corpus.windows import Windows
-from lm.training.hardware import kind_of_machine, settle
+from lm.training.hardware import choose, kind_of_machine, settle
 from lm.training.history import LEARNED, as_csv
 from lm.training.loop import Job, Trainer
 
@@ -48,7 +48,8 @@ def history(model: str, optimizer: str, layers: int, settings: dict[str, object]
     )
     lengths = {"train": 6_000, "validation": 1_501, "test": 1_501}
     splits = {split: Windows(tokens(i, length), 32) for i, (split, length) in enumerate(lengths.items())}
-    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=VOCABULARY, compute=settle(config.compute)))
+    compute = settle(choose(config.compute))
+    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=VOCABULARY, compute=compute))
     trainer.run()
     return as_csv(trainer.position.history, LEARNED)
 

@@ -28,7 +28,7 @@ from lm.errors import StudyError
 from lm.models.build import build_model, count_parameters, restore_model
 from lm.models.embeddings import FrozenEmbedding
 from lm.training import checkpoints, documents
-from lm.training.hardware import settle
+from lm.training.hardware import choose, settle
 from lm.training.history import HistoryFile
 from lm.training.loop import Job, Trainer
 from lm.training.memory import MemoryMeter
@@ -302,7 +302,7 @@ def run(tmp_path, token_folder, folder):
         card = read_card(token_folder)
         splits = {split: open_windows(token_folder, split, CONTEXT, card) for split in card["splits"]}
         pretrained = open_embeddings(folder, config.model, VOCABULARY)
-        compute, out = settle(config.compute), tmp_path / "runs" / name
+        compute, out = settle(choose(config.compute)), tmp_path / "runs" / name
         job = Job(config=config, seed=42, splits=splits, vocabulary=VOCABULARY, compute=compute, pretrained=pretrained)
         trainer, meter = Trainer(job), MemoryMeter(compute.device)
         checkpoint = tmp_path / "checkpoints" / f"{name}.pt"

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from lm.training import memory
-from lm.training.hardware import settle
+from lm.training.hardware import choose, settle
 from lm.training.loop import Job, Trainer
 from lm.training.memory import MemoryMeter
 
@@ -88,7 +88,7 @@ def test_what_other_phases_leave_behind_is_no_steps(measured):
 
 def test_a_run_that_scores_more_at_once_than_it_trains_on_has_the_steps_peak(run_config, splits, measured):
     config = run_config(epochs=2)
-    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(config.compute)))
+    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(choose(config.compute))))
 
     class Scorer(memory.Callback):
         def scoring_started(self, _trainer: Trainer) -> None:
@@ -142,7 +142,7 @@ def test_a_driver_that_says_no_costs_its_figure_alone(monkeypatch, meter, error)
 
 def test_it_is_taken_before_training_and_after_validation_of_each_epoch(monkeypatch, run_config, splits, meter):
     config, events = run_config(epochs=2), []
-    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(config.compute)))
+    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(choose(config.compute))))
     levels = iter([100, 300, 200, 400])
 
     def info(*_arguments, **_version):

@@ -23,7 +23,7 @@ from lm.config.run import ComputeConfig, ModelConfig, OptimizerConfig, RunConfig
 from lm.corpus.tokens import write_tokens
 from lm.corpus.windows import PADDING, Windows
 from lm.errors import StudyError
-from lm.training.hardware import native_bf16_cpu, settle
+from lm.training.hardware import choose, native_bf16_cpu, settle
 from lm.training.loop import Job, Trainer
 from lm.training.memory_model import predict_memory
 from lm.training.processes import Place, Processes
@@ -340,7 +340,7 @@ def test_shards_learn_what_the_whole_batch_learns_but_for_rounding(case, token_a
                 "compute": config.compute.model_copy(update={"precision": "fp32"}),
             }
         )
-        job = Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(config.compute))
+        job = Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(choose(config.compute)))
         trainer = Trainer(job)
         trainer.run()
         trained[shards] = trainer

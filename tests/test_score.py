@@ -23,7 +23,7 @@ from lm.errors import StudyError
 from lm.models.build import build_model
 from lm.trained.scoring import score_text, surprising_passages, text_losses
 from lm.training.evaluation import token_nll
-from lm.training.hardware import settle
+from lm.training.hardware import choose, settle
 from stages import score as score_stage
 from tests.trained_runs import CONTEXT, TEXT, VOCABULARY, config, folders, open_written, write_run, write_workspace
 
@@ -47,7 +47,7 @@ def model_of(architecture: str) -> torch.nn.Module:
 @pytest.mark.parametrize("architecture", ["lstm", "gpt"])
 def test_windows_end_to_end_are_the_studys(architecture):
     ids = np.random.default_rng(0).integers(0, VOCABULARY, 5 * CONTEXT + 4)
-    compute = settle(ComputeConfig(device="cpu", precision="fp32", threads=1))
+    compute = settle(choose(ComputeConfig(device="cpu", precision="fp32", threads=1)))
     mean, expected = token_nll(model_of(architecture), Windows(ids, CONTEXT), compute)
     found = text_losses(model_of(architecture), ids, CONTEXT, CONTEXT)
     np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -297,6 +297,11 @@ class TestConfigure:
         with pytest.raises(SystemExit):
             run(device=("device: auto", "device: cuda"))
         assert "params.yaml: device: 'cuda'" in capsys.readouterr().err
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+        monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (7, 5))
+        with pytest.raises(SystemExit):
+            run(precision=("precision: auto", "precision: bf16"))
+        assert "params.yaml: scales.laptop.precision: 'bf16' needs a GPU" in capsys.readouterr().err
 
     def test_gpus_that_pytorch_cannot_use_are_told(self, run, monkeypatch, capsys):
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -20,9 +20,10 @@ from safetensors.torch import load
 from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
 from lm.errors import StudyError
 from lm.models.build import build_model
-from lm.training import documents, hardware, history, outputs
+from lm.training import documents, history, loop, outputs
+from lm.training.dropout import cudnn_draws
 from lm.training.evaluation import mean_loss, token_nll
-from lm.training.hardware import native_bf16_cpu, settle
+from lm.training.hardware import choose, native_bf16_cpu, settle
 from lm.training.history import HistoryFile
 from lm.training.loop import Job, Trainer
 from lm.training.loss import token_losses
@@ -64,7 +65,7 @@ def train(tmp_path, token_folder):
     def make(config, name="run", *, seed=42, checkpoint=None, belongs_to="this", every_seconds=1e9) -> Prepared:
         card = read_card(token_folder)
         splits = {split: open_windows(token_folder, split, config.model.context, card) for split in card["splits"]}
-        compute = settle(config.compute)
+        compute = settle(choose(config.compute))
         meter = MemoryMeter(compute.device)
         trainer = Trainer(Job(config=config, seed=seed, splits=splits, vocabulary=VOCABULARY, compute=compute))
         path = checkpoint or tmp_path / "checkpoints" / f"{name}.pt"
@@ -267,6 +268,40 @@ def test_optimizers_step_as_pytorchs(run_config, optimizer):
     assert torch.equal(ours[2], torch.ones(2))
 
 
+def momentum_steps(optimizer, gradients) -> bytes:
+    """The parameter's bits after the steps, by a gradient scaler as fp16 has it."""
+    (parameter,) = optimizer.param_groups[0]["params"]
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for gradient in gradients:
+        scaler.scale(torch.zeros(()))  # it sets itself up
+        parameter.grad = gradient * scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+    return parameter.detach().numpy().tobytes()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 5e-4])
+@pytest.mark.parametrize("skipped", [0, 1, 3])
+def test_momentum_goes_on_from_zero_where_the_first_steps_are_skipped(run_config, monkeypatch, skipped, weight_decay):
+    """To the bits of PyTorch's own first step, and of no step before it; zeros of either sign among the numbers.
+
+    What is not written is filled with NaN, as PyTorch can do.
+    """
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    start, gradients = torch.randn(100), [torch.randn(100) for _ in range(4)]
+    start[:4] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    gradients[0][:4] = torch.tensor([0.0, -0.0, -0.0, 0.0])
+    skips = [torch.full((100,), math.inf)] * skipped
+    entry = run_config("lstm", "momentum", lr=0.1, weight_decay=weight_decay).optimizer
+    ours = build_optimizer(entry, [torch.nn.Parameter(start.clone())])
+    pytorchs = torch.optim.SGD(
+        [torch.nn.Parameter(start.clone())], lr=0.1, momentum=0.9, weight_decay=weight_decay, fused=True
+    )
+    assert momentum_steps(ours, skips + gradients) == momentum_steps(pytorchs, gradients)
+
+
 def plain_loop(config, seed: int, splits, optimizer: str):
     """The course's way: all logits, log-softmax and masked NLL, PyTorch's optimizer; a row of losses an epoch."""
 
@@ -370,7 +405,8 @@ def test_the_mean_over_any_windows_is_exact(splits, run_config):
     """Windows scored together or one by one, the padded one among them: the same total over the same count."""
     torch.manual_seed(0)
     config = run_config()
-    model, windows, compute = build_model(config.model, VOCABULARY), splits["validation"], settle(config.compute)
+    model, windows = build_model(config.model, VOCABULARY), splits["validation"]
+    compute = settle(choose(config.compute))
     total = 0.0
     for index in range(len(windows)):
         one = np.array([index])
@@ -393,28 +429,12 @@ def test_all_models_of_a_seed_see_the_same_batches(run_config, train):
     assert all(map(torch.equal, lstm, gpt))
 
 
-@pytest.mark.parametrize(
-    ("device", "precision", "named"), [("cpu", "fp16", "fp16"), ("cpu", "tf32", "tf32"), ("cuda", "fp32", "cuda")]
-)
-def test_hardware_that_is_not_there(run_config, device, precision, named):
-    if device == "cuda" and torch.cuda.is_available():
-        pytest.skip("a CUDA device is there")
-    config = run_config(precision=precision).compute.model_copy(update={"device": device})
-    with pytest.raises(StudyError, match=f"'{named}'.*allowed"):
-        settle(config)
-
-
-def test_a_processor_without_native_bf16_is_not_given_it(monkeypatch, run_config):
-    config = run_config(precision="auto").compute
-    for native, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(hardware, "native_bf16_cpu", lambda native=native: native)
-        assert settle(config).precision == precision
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "auto"])
 @pytest.mark.parametrize("model", ["lstm", "gpt"])
 def test_a_gpu_learns_what_the_cpu_learns(run_config, train, done, model, precision):
+    if precision == "tf32" and torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no tf32")
     config = run_config(model, precision=precision)
     on_gpu = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cuda"})})
     on_cpu = config.model_copy(update={"compute": config.compute.model_copy(update={"precision": "fp32"})})
@@ -424,6 +444,89 @@ def test_a_gpu_learns_what_the_cpu_learns(run_config, train, done, model, precis
     tolerance = 1e-4 if precision == "fp32" else 3e-2
     found = json.loads(first["metrics.json"])
     assert found["validation_loss"] == pytest.approx(plain["validation_loss"], rel=tolerance)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("model", "optimizer", "precision"), [("lstm", "momentum", "fp16"), ("gpt", "adam", "fp32")])
+def test_a_run_that_is_stopped_on_a_gpu_ends_with_the_same_bits(run_config, train, done, model, optimizer, precision):
+    config = run_config(model, optimizer, precision=precision, layers=2, **REMEDIES)
+    config = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cuda"})})
+    whole = done(train(config, "whole"))
+    stopped = train(config)
+    stop_at(stopped.trainer, 13, signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        stopped.run()
+    assert learned(done(train(config))) == learned(whole)
+
+
+class StateOfItsOwn:
+    """Dropout as cuDNN draws it: from a state that is drawn anew when PyTorch's generator was seeded or set."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.generator: torch.Generator | None = None
+        for name in ("manual_seed", "set_rng_state"):
+            monkeypatch.setattr(torch, name, self._forgetting(getattr(torch, name)))
+
+    def _forgetting(self, plain):
+        def call(argument):
+            self.generator = None
+            return plain(argument)
+
+        return call
+
+    def put_into(self, prepared: Prepared) -> Prepared:
+        model = prepared.trainer.model
+        recur, model.lstm.dropout = model._recur, 0.0
+
+        def dropping(inputs_BTD, state=None):
+            outputs_BTH, state = recur(inputs_BTD, state)
+            return (outputs_BTH * self._mask(outputs_BTH.shape) if model.training else outputs_BTH), state
+
+        model._recur = dropping
+        return prepared
+
+    def _mask(self, shape):
+        if self.generator is None:
+            self.generator = torch.Generator()
+            self.generator.manual_seed(int(torch.randint(2**31, ())))
+        return torch.rand(shape, generator=self.generator) > 0.2
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_dropout_of_a_state_that_no_checkpoint_holds_is_seeded_at_each_step(
+    run_config, train, done, monkeypatch, seeded
+):
+    drawn = StateOfItsOwn(monkeypatch)
+    monkeypatch.setattr(loop, "cudnn_draws", lambda model, _: seeded and cudnn_draws(model, torch.device("cuda")))
+    config = run_config("lstm", layers=2, dropout=0.2)
+    whole = done(drawn.put_into(train(config, "whole")))
+    stopped = drawn.put_into(train(config))
+    stop_at(stopped.trainer, 13, signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        stopped.run()
+    resumed = done(drawn.put_into(train(config)))
+    if seeded:
+        assert learned(resumed) == learned(whole)
+        assert drawn.generator is not None
+    else:
+        assert resumed["model.safetensors"] != whole["model.safetensors"], "else the test tells nothing"
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "dropout", "device", "draws"),
+    [
+        ("lstm", 2, 0.1, "cuda", True),
+        ("lstm", 2, 0.1, "cpu", False),
+        ("lstm", 2, 0.0, "cuda", False),
+        ("lstm", 1, 0.1, "cuda", False),
+        ("gpt", 2, 0.1, "cuda", False),
+    ],
+)
+def test_cudnn_draws_dropout_between_recurrent_layers_and_nowhere_else(
+    run_config, model, layers, dropout, device, draws
+):
+    built = build_model(run_config(model, layers=layers, dropout=dropout).model, VOCABULARY)
+    assert cudnn_draws(built, torch.device(device)) is draws
 
 
 def test_patience_ends_a_run_and_what_was_not_trained_is_not_in_its_history(run_config, train, done):
@@ -608,7 +711,7 @@ def test_documents_that_do_not_fit_are_one_line(token_folder, tmp_path, spoil):
 def test_token_by_token_a_split_scores_to_the_same_bits(run_config, splits, precision):
     torch.manual_seed(0)
     config = run_config(precision=precision)
-    model, compute = build_model(config.model, VOCABULARY), settle(config.compute)
+    model, compute = build_model(config.model, VOCABULARY), settle(choose(config.compute))
     loss, nll = token_nll(model, splits["test"], compute)
     assert loss == mean_loss(model, splits["test"], splits["test"].indices, compute)
     assert nll.shape == (splits["test"].predicted,)
@@ -617,7 +720,7 @@ def test_token_by_token_a_split_scores_to_the_same_bits(run_config, splits, prec
 def test_scoring_has_no_dropout_and_training_goes_on_with_it(run_config, splits):
     config = run_config(dropout=0.5)
     torch.manual_seed(0)
-    model, compute = build_model(config.model, VOCABULARY), settle(config.compute)
+    model, compute = build_model(config.model, VOCABULARY), settle(choose(config.compute))
     scores = {mean_loss(model, splits["test"], splits["test"].indices, compute) for _ in range(3)}
     assert len(scores) == 1
     assert model.training
@@ -651,22 +754,3 @@ def test_where_the_machine_tells_nothing_of_others_nothing_is_said(run_config, t
     (row,) = csv.DictReader(done(train(run_config(epochs=1)))["timing.csv"].decode().splitlines())
     assert row["other_cpu_seconds"] == ""
     assert float(row["process_cpu_seconds"]) > 0
-
-
-def test_a_limit_on_onednn_limits_what_auto_takes_and_what_is_allowed(monkeypatch, run_config):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    for limit, native in (("AVX2", False), ("avx512_core", False), ("AVX512_CORE_AMX", True), ("DEFAULT", True)):
-        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-        assert native_bf16_cpu() is native
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert settle(run_config(precision="auto").compute).precision == "fp32"
-    with pytest.raises(StudyError, match=r"'bf16'.*allowed"):
-        settle(run_config(precision="bf16").compute)
-
-
-def test_sums_of_half_precision_products_are_not_reduced(run_config):
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = True
-    settle(run_config().compute)
-    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-    assert not torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction

@@ -23,6 +23,8 @@ _WITHOUT_BF16 = frozenset(
     ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 )  # of oneDNN's documented limits; it passes over names that it does not know
 
+_VOLTA, _AMPERE = 7, 8  # compute capabilities, from which on products in fp16 and in bf16 and tf32 are native
+
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -62,34 +64,56 @@ def native_bf16_cpu() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def settle(config: ComputeConfig) -> Compute:
-    """Choose device and precision and set PyTorch up for repeatable sums.
+def choose(config: ComputeConfig, where: str = "params.yaml: precision") -> Compute:
+    """What the configured device and precision come to on this machine. PyTorch stays as it is set up.
 
-    Raises :class:`StudyError` for a device that is not there or a precision that it does not have.
+    ``where`` is the place of the precision's setting, for the message. Raises :class:`StudyError` for a device that is
+    not there and for a precision that it does not have.
     """
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise StudyError("params.yaml: device: 'cuda', but PyTorch finds no CUDA device; allowed here: auto, cpu")
     device = torch.device("cuda" if cuda and config.device != "cpu" else "cpu")
     precision = config.precision if config.precision != "auto" else _native_precision(device)
-    if device.type == "cpu" and precision in ("tf32", "fp16"):
-        raise StudyError(f"params.yaml: precision: '{precision}' needs a GPU; allowed on a CPU: auto, fp32, bf16")
-    if device.type == "cpu" and precision == "bf16" and not native_bf16_cpu():
-        raise StudyError(
-            "params.yaml: precision: 'bf16' needs a processor with AVX-512 BF16 or AMX; allowed on this one: auto, fp32"
-        )
+    refused = _refused_on_gpu(device, precision) if device.type == "cuda" else _refused_on_cpu(precision)
+    if refused is not None:
+        raise StudyError(f"{where}: '{precision}' needs {refused}")
+    return Compute(device, precision, config.threads, config.compile)
 
-    torch.set_num_threads(config.threads)
+
+def _refused_on_cpu(precision: str) -> str | None:
+    """What the precision needs and is not here, with what is allowed, or None."""
+    if precision in ("tf32", "fp16"):
+        return "a GPU; allowed on a CPU: auto, fp32, bf16"
+    if precision == "bf16" and not native_bf16_cpu():
+        return "a processor with AVX-512 BF16 or AMX; allowed on this one: auto, fp32"
+    return None
+
+
+def _refused_on_gpu(device: torch.device, precision: str) -> str | None:
+    """As :func:`_refused_on_cpu`. Before Ampere PyTorch takes tf32 for fp32 and emulates bf16, without a word."""
+    major, minor = torch.cuda.get_device_capability(device)
+    if precision in ("tf32", "bf16") and major < _AMPERE:
+        return (
+            f"a GPU of compute capability {_AMPERE} or newer; "
+            f"allowed on this one, which has {major}.{minor}: auto, fp32, fp16"
+        )
+    return None
+
+
+def settle(compute: Compute) -> Compute:
+    """Set PyTorch up for ``compute`` and for repeatable sums; returns it."""
+    torch.set_num_threads(compute.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # no tensor is read before it is written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = compute.precision == "tf32"
     # sums of bf16 and fp16 products stay in fp32 however a library splits them
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     _keep_freed_memory()
-    return Compute(device, precision, config.threads, config.compile)
+    return compute
 
 
 def _keep_freed_memory() -> None:
@@ -116,7 +140,7 @@ def _native_precision(device: torch.device) -> str:
     if device.type == "cpu":
         return "bf16" if native_bf16_cpu() else "fp32"
     major, _ = torch.cuda.get_device_capability(device)
-    return "bf16" if major >= 8 else "fp16" if major >= 7 else "fp32"
+    return "bf16" if major >= _AMPERE else "fp16" if major >= _VOLTA else "fp32"
 
 
 def kind_of_machine(device: torch.device) -> str:

@@ -21,13 +21,14 @@ from lm.embeddings.tables import PretrainedEmbeddings
 from lm.models.build import build_model
 from lm.training.callbacks import Callback
 from lm.training.clock import Spent, StepClock
+from lm.training.dropout import cudnn_draws, seed_dropout
 from lm.training.evaluation import mean_loss, to_device
 from lm.training.hardware import Compute
 from lm.training.loss import objective_and_nll
 from lm.training.optimizers import build_optimizer
 from lm.training.processes import Processes
 from lm.training.schedules import build_schedule
-from lm.training.shards import ShardedGradient, seed_dropout
+from lm.training.shards import ShardedGradient
 from lm.training.stopping import Interrupted, Stop
 
 _INTERVAL = 10
@@ -105,6 +106,8 @@ class Trainer:
         self.sharded = ShardedGradient(self.model.parameters(), config.training.shards, self.processes)
         if config.training.shards > 1:
             self.scaler.scale(torch.zeros((), device=self.compute.device))  # it sets itself up, were all slices empty
+        sliced = config.training.shards > 1 and config.model.dropout > 0
+        self._seeds_dropout = sliced or cudnn_draws(self.model, self.compute.device)
         # one graph for the batches of full size: a graph of any size depends on the sizes that it met, and a run
         # that was resumed has met others
         self.compiled = torch.compile(self.model, dynamic=False) if self.compute.compile else None
@@ -189,10 +192,10 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return nll
 
-    def _backward(self, part: Batch, predicted: int, shard: int | None = None) -> Tensor:
+    def _backward(self, part: Batch, predicted: int, shard: int = 0) -> Tensor:
         """Add the gradients of a part of a batch with so many ``predicted`` tokens in all; the part's total NLL."""
         training = self.job.config.training
-        if shard is not None and self.job.config.model.dropout > 0:
+        if self._seeds_dropout:
             seed_dropout(self.job.seed, self._steps_taken, shard)
         whole = len(part.inputs_BT) == math.ceil(training.batch / training.shards)
         forward = self.compiled if self.compiled is not None and whole else self.model

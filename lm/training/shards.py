@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -83,8 +82,3 @@ class ShardedGradient:
         for parameter in self._parameters:
             parameter.grad = None
         return Sum(gradient_P=torch.cat([gradient.flatten() for gradient in gradients]), nll=nll)
-
-
-def seed_dropout(seed: int, step: int, shard: int) -> None:
-    """Give PyTorch's generators a state that is this slice's own, whichever process it is in."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, shard]).generate_state(1, np.uint64)[0]))
