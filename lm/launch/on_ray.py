@@ -44,6 +44,7 @@ class RayEngine:
         self._active: dict[Any, Run] = {}
         if address is None:
             ray.init(
+                address="local",  # else one that runs here already, or that was killed and left its address, is joined
                 num_cpus=workers,
                 include_dashboard=False,
                 log_to_driver=False,
