@@ -1,13 +1,19 @@
-"""Real DVC on a reduced controlled study at smoke scale: what runs, what is kept, what a new protocol runs again."""
+"""Real DVC on a reduced controlled study at smoke scale: what runs, what is kept, what a kill and a new protocol do."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.test_pipeline import Project, Result, clone
+from tests.test_pipeline import LEARNED, Project, Result, clone
 
 PROTOCOL = """
 tuning_seed: 7
@@ -15,8 +21,8 @@ seeds: [43, 44]
 beyond: 1
 threads: 1
 arms:
+  gpt_adam: {part: rates, model: gpt, layers: 1, optimizer: adam, epochs: 3, rates: [0.003, 0.01]}
   lstm_adamw: {part: rates, model: lstm, layers: 1, optimizer: adamw, rates: [0.001, 0.01]}
-  gpt_adam: {part: rates, model: gpt, layers: 1, optimizer: adam, rates: [0.003, 0.01]}
 """
 CONTROLLED = "controlled/dvc.yaml:"
 REPORTS = Path("reports/controlled")
@@ -51,6 +57,65 @@ def stages(result: Result) -> set[str]:
 
 def runs(project: Project) -> pd.DataFrame:
     return pd.read_parquet(project.folder / REPORTS / "runs.parquet")
+
+
+def learned(project: Project) -> dict[str, bytes | str]:
+    """What every run's files and every table say, but for times, memory and where it ran."""
+    folder = project.folder
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in (folder / "controlled" / "runs").rglob("*")
+        if path.name in LEARNED
+    }
+    for name in ("runs", "epochs", "documents"):
+        table = pd.read_parquet(folder / REPORTS / f"{name}.parquet")
+        columns = list(table.columns)
+        measured = columns.index("train_seconds") if "train_seconds" in columns else None
+        found[name] = table[columns[:measured]].to_json(double_precision=15)
+    return found
+
+
+def killed(project: Project, checkpoint: str) -> Path:
+    """Start the whole study and kill it, with all that it started, as soon as a run of that name has a checkpoint."""
+    command = [sys.executable, "-m", "dvc", "repro", "controlled/dvc.yaml"]
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment | {"FRESH": "stages.train"},  # the real interpreter, in the group that is killed
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (found := list((project.folder / ".checkpoints").glob(checkpoint))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    return found[0]
+
+
+def test_killed_in_a_trial_and_in_a_confirmation_it_ends_with_the_same_bits(studied, tmp_path):
+    """And from nothing: the copy keeps the tokens of the study that nothing interrupted, none of its runs."""
+    whole, _ = studied
+    project = Project(shutil.copytree(whole.folder, tmp_path / "again", symlinks=True), whole.environment)
+    for name in ("controlled/configs", "controlled/runs", ".checkpoints", ".dvc/cache/runs", REPORTS):
+        shutil.rmtree(project.folder / name)
+    (project.folder / "controlled" / "dvc.lock").unlink()
+
+    caught = set()
+    for checkpoint, then in (("gpt_adam_*-7.pt", "select"), ("gpt_adam-4?.pt", "collect")):
+        stopped = killed(project, checkpoint)
+        assert stopped.exists(), "else it was caught when it had ended"
+        result = project.dvc("repro", "--glob", f"{CONTROLLED}{then}*")
+        assert f"{stopped.stem}: going on from .checkpoints/{stopped.name}, epoch " in result.output
+        caught.add(stopped.stem)
+
+    table = runs(project)
+    names = table["experiment"] + "-" + table["seed"].astype(str)
+    assert set(names[table["resumed"] > 0]) == caught
+    assert learned(project) == learned(whole)
 
 
 def test_the_whole_graph_and_then_a_changed_protocol(studied):

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from lm.findings.limits import Topic
 from lm.findings.study import Findings, find
 from lm.report.report import pages
 from lm.results.reference import load_reference
@@ -155,7 +156,10 @@ def verdicts_agree_with_their_figures(report: Report) -> None:
 def counts_of_pairs_are_those_of_the_table(report: Report) -> None:
     rows = report.page.table("Matched pairs")
     judged = [row for row in rows if row["Better"] != "neither learned"]
+    untuned = any(limit.topic is Topic.UNTUNED for limit in report.findings.limits)
     for line in report.page.prose:
+        if re.match(r"(- )?(\S+ is better than \S+ in |Neither |\S+ and \S+ cannot be told apart in)", line):
+            assert ("This is at the learning rates and sizes as configured" in line) == untuned
         won = re.match(r"(- )?(\S+) is better than (\S+) in (?:all (\d+)|(both|the one)) matched pairs?", plain(line))
         if won:
             count = int(won[4]) if won[4] else {"both": 2, "the one": 1}[won[5]]

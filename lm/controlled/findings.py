@@ -17,7 +17,7 @@ from lm.controlled.results import ArmResult, Controlled
 from lm.controlled.statistics import Paired, Resampled, best_after, improvement, paired, resample_documents, shares_p
 from lm.findings.judge import TRIFLE
 from lm.results.states import Kind
-from lm.results.statistics import LEVEL, holm
+from lm.results.statistics import LEVEL, holm, t_quantile
 
 
 class Outcome(StrEnum):
@@ -49,19 +49,22 @@ MATTERS = 2 * TRIFLE
 
 
 class Survival(StrEnum):
-    """Whether a verdict's direction is the same with each arm at its second-best rate (validation, tuning seed)."""
+    """Whether a verdict's direction is the same at other rates (validation, tuning seed): each arm at its second-best
+    one. A treatment that was tried at multiples of the untreated arm's rate alone is compared at its second-best one
+    with the untreated at that same rate: their second-best rates may lie on either side of the best."""
 
     HOLDS = "holds"
     TURNS = "turns"
     UNKNOWN = "unknown"
-    """No direction, or an arm without a second rate that did not fail."""
+    """No direction, or an arm without such a rate at which it did not fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
     """Two arms. ``p``: after Holm over ``family`` comparisons, of the paired difference or, where seeds fail, of the
-    shares that do. ``documents``: the bootstrap over test documents, which decides nothing. Means are over the common
-    seeds."""
+    shares that do. ``documents``: the bootstrap over test documents, which decides nothing. ``other_rate``: the one at
+    which ``second_best`` compares both, None where each stands at its own. Losses are means over the common seeds, or,
+    where seeds fail, over each arm's seeds that do not, which compare nothing."""
 
     first: ArmResult
     second: ArmResult
@@ -72,6 +75,7 @@ class Contrast:
     improvement: float | None
     documents: Resampled | None
     second_best: Survival
+    other_rate: float | None
     first_loss: float | None
     second_loss: float | None
 
@@ -97,6 +101,7 @@ def _contrast(first: ArmResult, second: ArmResult) -> Contrast:
     fails = bool(first.failed or second.failed)
     common = sorted(set(first.losses) & set(second.losses))
     sound = not fails and len(common) > 1
+    ours, theirs = (list(arm.losses) if fails else common if sound else [] for arm in (first, second))
     difference = paired(first.losses, second.losses) if sound else None
     p = None if difference is None else difference.p
     if fails:
@@ -112,8 +117,9 @@ def _contrast(first: ArmResult, second: ArmResult) -> Contrast:
         improvement=improvement(list(first.losses.values()), list(second.losses.values())) if sound else None,
         documents=_over_documents(first, second) if sound else None,
         second_best=Survival.UNKNOWN,
-        first_loss=_mean(first, common) if sound else None,
-        second_loss=_mean(second, common) if sound else None,
+        other_rate=first.ranked[1].rate if _at_multiples(first, second) and len(first.ranked) > 1 else None,
+        first_loss=_mean(first, ours),
+        second_loss=_mean(second, theirs),
     )
 
 
@@ -134,12 +140,12 @@ def _settled(contrast: Contrast, p: float, family: int) -> Contrast:
         outcome=outcome,
         p=p,
         family=family,
-        second_best=_second_best(contrast.first, contrast.second, outcome),
+        second_best=_second_best(contrast, outcome),
     )
 
 
-def _mean(arm: ArmResult, seeds: Sequence[int]) -> float:
-    return statistics.fmean(arm.losses[seed] for seed in seeds)
+def _mean(arm: ArmResult, seeds: Sequence[int]) -> float | None:
+    return statistics.fmean(arm.losses[seed] for seed in seeds) if seeds else None
 
 
 def _over_documents(first: ArmResult, second: ArmResult) -> Resampled | None:
@@ -149,10 +155,18 @@ def _over_documents(first: ArmResult, second: ArmResult) -> Resampled | None:
     return resample_documents(ours, theirs, tokens)
 
 
-def _second_best(first: ArmResult, second: ArmResult, outcome: Outcome) -> Survival:
-    if outcome.better is None or len(first.ranked) < 2 or len(second.ranked) < 2:
+def _at_multiples(first: ArmResult, second: ArmResult) -> bool:
+    """Whether the first was tried at multiples of the second's rate alone."""
+    return first.relative and first.of == second.name
+
+
+def _second_best(contrast: Contrast, outcome: Outcome) -> Survival:
+    first, second = contrast.first.ranked[1:2], contrast.second.ranked[1:2]
+    if contrast.other_rate is not None:
+        second = [trial for trial in contrast.second.ranked if trial.rate == contrast.other_rate]
+    if outcome.better is None or not first or not second:
         return Survival.UNKNOWN
-    ours, theirs = first.ranked[1].loss, second.ranked[1].loss
+    ours, theirs = first[0].loss, second[0].loss
     assert ours is not None and theirs is not None, "ranked holds what did not fail"
     return Survival.HOLDS if (ours < theirs) is outcome.better else Survival.TURNS
 
@@ -239,11 +253,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainable:
-    """The largest rate at which an arm learned to use context; ``at_least``: no larger one was tried. None: at none."""
+    """The largest rate at which an arm's trials learned to use context; ``at_least``: no larger one was tried. None: at
+    none. ``loss``: validation loss there (nats a token), since a run may learn little."""
 
     arm: ArmResult
     norm: str
     rate: float | None
+    loss: float | None
     at_least: bool
 
 
@@ -260,7 +276,9 @@ class Treatment:
 @dataclass(frozen=True, kw_only=True)
 class SeedEffect:
     """Over fresh seeds: the standard deviation of test loss (nats a token), the range as a ratio of perplexities, and
-    how many of the ``count`` runs failed. None where fewer than two did not."""
+    how many of the ``count`` runs failed. None where fewer than two did not. ``tuning``: the tuning seed's test loss at
+    the chosen rate less their mean (nats a token), None where a seed failed; ``unlike``: whether that is outside the
+    95 % prediction interval for one more seed, so that another tuning seed may have chosen another rate."""
 
     arm: ArmResult
     kind: Kind
@@ -268,16 +286,21 @@ class SeedEffect:
     failed: int
     deviation: float | None
     range_ratio: float | None
+    tuning: float | None
+    unlike: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """Standard deviation over seeds of one kind of run, pooled over ``arms`` arms, with its degrees of freedom."""
+    """Standard deviation over seeds of one kind of run, pooled over ``arms`` arms, with its degrees of freedom;
+    ``steady`` and ``unsteady``: the arms of which it is lowest and highest."""
 
     kind: Kind
     deviation: float
     freedom: int
     arms: int
+    steady: SeedEffect
+    unsteady: SeedEffect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -528,12 +551,13 @@ def _trainable(study: Controlled) -> tuple[Trainable, ...]:
 
 
 def _largest(arm: ArmResult) -> Trainable:
-    learned = [trial.rate for trial in arm.trials if trial.learned]
+    learned = [trial for trial in arm.trials if trial.learned]
     return Trainable(
         arm=arm,
         norm=str(arm.confirmed.settings.norm),
-        rate=max(learned, default=None),
-        at_least=bool(learned) and max(learned) == max(trial.rate for trial in arm.trials),
+        rate=learned[-1].rate if learned else None,
+        loss=learned[-1].loss if learned else None,
+        at_least=bool(learned) and learned[-1] is arm.trials[-1],
     )
 
 
@@ -559,34 +583,45 @@ def _slower(first: ArmResult, second: ArmResult) -> float | None:
 def _seed_effect(arm: ArmResult) -> SeedEffect:
     losses = list(arm.losses.values())
     several = len(losses) > 1
+    deviation = statistics.stdev(losses) if several else None
+    tuning, unlike = None, False
+    if deviation is not None and not arm.failed and arm.chosen is not None and arm.chosen.test_loss is not None:
+        tuning = arm.chosen.test_loss - statistics.fmean(losses)
+        unlike = abs(tuning) > t_quantile(len(losses) - 1) * deviation * math.sqrt(1 + 1 / len(losses))
     return SeedEffect(
         arm=arm,
         kind=arm.confirmed.representative.course.kind,
         count=len(arm.confirmed.runs),
         failed=len(arm.failed),
-        deviation=statistics.stdev(losses) if several else None,
+        deviation=deviation,
         range_ratio=math.exp(max(losses) - min(losses)) if several else None,
+        tuning=tuning,
+        unlike=unlike,
     )
 
 
 def _pool(effects: Iterable[SeedEffect]) -> tuple[Pooled, ...]:
-    groups: dict[Kind, list[tuple[float, int]]] = {}
+    groups: dict[Kind, list[tuple[float, SeedEffect]]] = {}
     for effect in effects:
         if effect.deviation is not None and not effect.failed:
-            groups.setdefault(effect.kind, []).append((effect.deviation, effect.count - 1))
-    return tuple(
-        Pooled(
-            kind=kind,
-            deviation=math.sqrt(
-                math.fsum(freedom * deviation**2 for deviation, freedom in groups[kind])
-                / (total := sum(freedom for _, freedom in groups[kind]))
-            ),
-            freedom=total,
-            arms=len(groups[kind]),
-        )
-        for kind in Kind
-        if kind in groups
-    )
+            groups.setdefault(effect.kind, []).append((effect.deviation, effect))
+    found = []
+    for kind in Kind:
+        if kind in groups:
+            ordered = sorted(groups[kind], key=lambda each: each[0])
+            freedom = sum(effect.count - 1 for _, effect in ordered)
+            squares = math.fsum((effect.count - 1) * deviation**2 for deviation, effect in ordered)
+            found.append(
+                Pooled(
+                    kind=kind,
+                    deviation=math.sqrt(squares / freedom),
+                    freedom=freedom,
+                    arms=len(ordered),
+                    steady=ordered[0][1],
+                    unsteady=ordered[-1][1],
+                )
+            )
+    return tuple(found)
 
 
 def _cost(study: Controlled) -> Cost:

@@ -44,6 +44,7 @@ def _context(findings: ControlledFindings, claims: Sequence[Claim]) -> dict[str,
         "superset_lost": superset_lost(findings),
         "edges": [arm for arm in arms if arm.edge != "none" and not arm.relative],
         "searched": [arm for arm in arms if not arm.relative],
+        "multiples": [arm for arm in arms if arm.relative],
         "turned": [contrast for _, contrast in findings.contrasts if contrast.second_best == "turns"],
         "matters": MATTERS,
     }

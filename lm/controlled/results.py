@@ -23,8 +23,8 @@ from lm.results.summarize import summarize
 from lm.results.summary import ExperimentSummary, Run, Text
 
 _COMPARED = (
-    "optimizer", "layers", "weight_decay", "momentum", "beta2", "epochs", "norm", "warmup", "schedule", "clip",
-    "dropout", "label_smoothing", "patience", "text_times",
+    "optimizer", "layers", "weight_decay", "momentum", "beta2", "text_times", "epochs", "norm", "warmup", "schedule",
+    "clip", "dropout", "label_smoothing", "patience",
 )  # fmt: skip
 """Columns in which a treatment may differ from what it treats."""
 
@@ -32,11 +32,13 @@ _COMPARED = (
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One rate of an arm under the tuning seed. ``loss``: validation loss (nats a token) of the best epoch, None where
-    the run met a loss that was not finite; ``learned``: whether it learned to use context."""
+    the run met a loss that was not finite; ``test_loss``: with that epoch's weights, likewise; ``learned``: whether it
+    learned to use context."""
 
     point: str
     rate: float
     loss: float | None
+    test_loss: float | None
     learned: bool
     beyond: bool
     seconds: float | None
@@ -210,6 +212,7 @@ def _trials(rows: list[dict[str, Any]], summaries: Mapping[str, ExperimentSummar
             point=str(row["point"]),
             rate=float(row["lr"]),
             loss=finite(row["validation_loss"]) if row["status"] == COMPLETED else None,
+            test_loss=finite(row["test_loss"]) if row["status"] == COMPLETED else None,
             learned=summaries[row["experiment"]].runs[0].state.learned,
             beyond=row["role"] == Role.BEYOND,
             seconds=summaries[row["experiment"]].runs[0].train_seconds,

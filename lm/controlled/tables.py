@@ -79,7 +79,13 @@ def _changed(arm: ArmResult) -> tuple[tuple[str, str], ...]:
     """Settings with their values; several remedies at once are named in the report's sentences."""
     if arm.together:
         return (("together", ""),)
-    return tuple((key, f"{value:g}" if isinstance(value, int | float) else str(value)) for key, value in arm.changed)
+    return tuple(
+        (
+            "one_epoch" if (key, value) == ("epochs", 1) else key,
+            f"{value:g}" if isinstance(value, int | float) else str(value),
+        )
+        for key, value in arm.changed
+    )
 
 
 def _some(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -154,7 +160,7 @@ def remedies(treatments: Sequence[Treatment]) -> Table | None:
         key="remedies",
         columns=_some(columns, rows),
         rows=tuple(rows),
-        facts={"family": len(treatments), "unlike_text": any(t.contrast.first.text_times > 1 for t in treatments)},
+        facts={"family": len(treatments), "timed": any(treatment.slower is not None for treatment in treatments)},
     )
 
 

@@ -110,7 +110,8 @@ class Property(StrEnum):
     NOT_OVERFITS = "not overfits"
     LEARNED = "learned"
     FALLS = "still falls"
-    """Validation loss was still falling when training ended."""
+    """Validation loss was still falling when training ended; open where it was best in the last epoch, yet did not fall
+    clearly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,7 +348,10 @@ def _holds(said: Property, experiment: ExperimentSummary) -> bool | None:
     if said is Property.LEARNED:
         return experiment.learned
     if said is Property.FALLS:
-        return False if experiment.state is State.DIVERGED else experiment.representative.course.falling
+        course = experiment.representative.course
+        if experiment.state is State.DIVERGED or course.falling:
+            return experiment.state is not State.DIVERGED
+        return None if course.falling is None or course.best_epoch == course.epochs_done - 1 else False
     if experiment.state is State.SHORT:
         return None
     return (experiment.state is State.OVERFITTING) is (said is Property.OVERFITS)

@@ -70,12 +70,12 @@ def percent(ratio: Any) -> str:
     return f"{whole(size) if size >= 9.95 else number(size, 1)} %"
 
 
-def signed_percent(ratio: Any) -> str:
-    """A relative change in percent with its sign and one decimal: the ends of an interval lie near each other."""
+def signed_percent(ratio: Any, digits: int = 1) -> str:
+    """A relative change in percent with its sign and a fixed number of decimals: an interval's ends lie close."""
     if not known(ratio):
         return MISSING
-    size = number(abs(100 * ratio))
-    return f"{'' if size == '0.0' else '−' if ratio < 0 else '+'}{size} %"
+    size = number(abs(100 * ratio), digits)
+    return f"{'' if float(size) == 0 else '−' if ratio < 0 else '+'}{size} %"
 
 
 def seconds(value: Any) -> str:
