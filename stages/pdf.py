@@ -32,7 +32,9 @@ def main() -> None:
     if shutil.which("latexmk") is None:
         raise StudyError("latexmk: not installed; README.md names the packages")
     if not (reports / "report.tex").exists():
-        there = sorted(path.parent.relative_to(arguments.root) for path in (arguments.root / "reports").rglob("report.tex"))
+        there = sorted(
+            path.parent.relative_to(arguments.root) for path in (arguments.root / "reports").rglob("report.tex")
+        )
         allowed = f"allowed: {', '.join(map(str, there))}" if there else "`dvc repro` makes it"
         raise StudyError(f"{reports / 'report.tex'}: no such file; {allowed}")
     samples = read_samples(reports / "samples.json")
