@@ -1,4 +1,4 @@
-"""Make reports/pdf/report.pdf from reports/report.tex and, where it is, reports/samples.json.
+"""Make a report's PDF, pdf/report.pdf beside its report.tex, with the passages of its samples.json where there are any.
 
 Needs latexmk and TeX; README.md names Debian's packages.
 """
@@ -19,21 +19,36 @@ from lm.report.samples import read_samples
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.pdf", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("reports"),
+        help="of the report, such as reports/controlled (default: %(default)s)",
+    )
     parser.add_argument("--root", type=Path, default=Path(), help="the study's folder (default: %(default)s)")
-    reports = parser.parse_args().root / "reports"
+    arguments = parser.parse_args()
+    reports = arguments.root / arguments.folder
     if shutil.which("latexmk") is None:
         raise StudyError("latexmk: not installed; README.md names the packages")
     if not (reports / "report.tex").exists():
-        raise StudyError(f"{reports / 'report.tex'}: no such file; `dvc repro` makes it")
+        there = sorted(
+            path.parent.relative_to(arguments.root) for path in (arguments.root / "reports").rglob("report.tex")
+        )
+        allowed = f"allowed: {', '.join(map(str, there))}" if there else "`dvc repro` makes it"
+        raise StudyError(f"{reports / 'report.tex'}: no such file; {allowed}")
     samples = read_samples(reports / "samples.json")
+    templates = arguments.root / "reports" / "templates"
     (reports / "pdf").mkdir(exist_ok=True)
-    passages = "" if samples is None else render("samples", reports / "templates", Latex, {"samples": samples})
+    passages = "" if samples is None else render("samples", templates, Latex, {"samples": samples})
     (reports / PASSAGES).write_text(passages, encoding="utf-8")
-    command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-outdir=pdf", "report.tex"]
+    # -g: what failed before is tried again, as after a package that was missing has been installed
+    command = ["latexmk", "-g", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-outdir=pdf", "report.tex"]
     done = subprocess.run(command, cwd=reports, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         faults = [line for line in done.stdout.splitlines() if line.startswith("!")]
-        raise StudyError(f"report.tex does not compile: {faults[0] if faults else done.stderr.strip()}")
+        fault = faults[0] if faults else f"see {reports / 'pdf' / 'report.log'}"
+        raise StudyError(f"{reports / 'report.tex'} does not compile: {fault}")
     print(reports / "pdf" / "report.pdf")
 
 

@@ -35,6 +35,7 @@ from lm.results.states import Kind
 from lm.results.statistics import holm
 from lm.results.summarize import summarize
 from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, whole
+from tests.reading import read
 from tests.synthetic import make_results
 from tests.test_structure import CHECKSUMS, CODE, MODULES, TRAIN, closure
 
@@ -220,6 +221,7 @@ class TestVerdicts:
         assert alone.outcome is Outcome.LOWER
         assert corrected.outcome is Outcome.UNDECIDED
         assert corrected.corrected_away
+        assert not any(each.corrected_away for each in (alone, *judge(pairs[1:])))
 
     @pytest.mark.parametrize(
         ("failing", "outcome"),
@@ -447,6 +449,26 @@ class TestReport:
         first, second = two(trials=curve(0.003, 4.5, ADAPTIVE["gpt"]), confirmed=confirmed)
         write_report(find(study({"a": first, "b": second})), (), ROOT / "reports" / "templates", tmp_path)
         assert words in (tmp_path / "report.md").read_text()
+
+    def test_what_the_correction_takes_away_is_told(self, found, tmp_path):
+        words = "without the correction they would be told apart"
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        told = [contrast for _, contrast in found.contrasts if contrast.corrected_away]
+        assert (tmp_path / "report.md").read_text().count(words) == len(told)
+        treated = next(each for each in found.treatments if each.contrast.paired is not None)
+        contrast = replace(treated.contrast, paired=replace(treated.contrast.paired, p=0.03), p=0.12)
+        taken = replace(treated, contrast=replace(contrast, outcome=Outcome.UNDECIDED, second_best=Survival.UNKNOWN))
+        write_report(replace(found, treatments=(taken,)), (), ROOT / "reports" / "templates", tmp_path)
+        assert (
+            f"p 0.120 after correction for {taken.contrast.family} comparisons; {words})"
+            in (tmp_path / "report.md").read_text()
+        )
+
+    def test_a_small_p_is_told_as_a_bound(self, found, tmp_path):
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        assert any(contrast.p is not None and contrast.p < 0.0005 for _, contrast in found.contrasts)
+        assert "&lt;0.001" in {row["p"] for row in read((tmp_path / "report.md").read_text()).table("Every comparison")}
+        assert r"{\textless{}0.001}" in (tmp_path / "report.tex").read_text()
 
 
 def test_the_committed_report_is_what_its_results_come_to(tmp_path):

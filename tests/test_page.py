@@ -8,6 +8,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lm.report.report import write_report
 from lm.report.vega import runtime
 from lm.results.reference import load_reference
 from lm.results.summarize import summarize
-from tests.controlled_synthetic import study, whole
+from tests.controlled_synthetic import Invented, study, whole
 from tests.synthetic import GRID, make_results
 from tests.test_report import AWKWARD, CORPUS, TEMPLATES
 
@@ -36,6 +37,7 @@ needs_browser = pytest.mark.skipif(
     CHROMIUM is None and "CI" not in os.environ, reason="NEEDS CHROMIUM, WHICH CI INSTALLS: apt-get install chromium"
 )
 
+COMMITTED = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "reports").rglob("report.html"))
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -76,13 +78,28 @@ def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(scope="module")
-def controlled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("controlled")
+def written_controlled(arms: dict[str, Invented], folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("lm.controlled.figures.save", lambda canvas, _: plt.close(canvas))
-        write_controlled(find_controlled(study(whole())), (), TEMPLATES, folder)
+        write_controlled(find_controlled(study(arms)), (), TEMPLATES, folder)
     return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def controlled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written_controlled(whole(), tmp_path_factory.mktemp("controlled"))
+
+
+@pytest.fixture(scope="module")
+def beyond_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trials that diverged at rates beyond every finite one."""
+    arms = {
+        name: replace(arm, trials={**arm.trials, 1000.0: None}) for name, arm in whole().items() if not arm.relative
+    }
+    return written_controlled(
+        whole() | {name: arm for name, arm in arms.items() if arm.part == "rates"},
+        tmp_path_factory.mktemp("beyond"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +111,18 @@ def browser() -> Iterator[Any]:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+OUTSIDE = """plots => plots.map(plot => {
+  const all = plot.getBoundingClientRect(), frame = plot.querySelector("path.background").getBoundingClientRect();
+  const out = (inner, outer) => inner.left < outer.left - 1 || inner.right > outer.right + 1;
+  const centre = ({ left, right }) => ({ left: (left + right) / 2, right: (left + right) / 2 });
+  return [
+    ...[...plot.querySelectorAll("g.mark-symbol path")].filter(e => out(centre(e.getBoundingClientRect()), frame)),
+    ...[...plot.querySelectorAll("text")].filter(e => out(e.getBoundingClientRect(), all)),
+  ].map(e => e.textContent || e.getAttribute("transform"));
+})"""
+"""Of each plot what stands outside: points outside its frame, words outside the whole."""
 
 
 class Visit:
@@ -129,6 +158,14 @@ class Visit:
             )
         )
         return found
+
+    def violations(self, rules: str) -> list[tuple[str, str]]:
+        """What axe-core finds: the rule, and the first element that breaks it; ``rules``: its options."""
+        import axe_playwright_python
+
+        self.page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text())
+        found = self.page.evaluate(f"axe.run(document, {rules})")["violations"]
+        return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
 
     def tip(self, key: str) -> str:
         return str(self.page.locator(f"#figure-{key} .tip:visible").inner_text())
@@ -195,6 +232,34 @@ class TestBrowser:
         assert opened.faults == []
         assert opened.requests == [file.as_uri()]
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        opened.page.close()
+
+    @pytest.mark.parametrize("which", COMMITTED)
+    def test_the_committed_pages(self, browser: Any, which: str):
+        """What the repository shows, held to what the pages of invented results are held to."""
+        for size, scheme in ((WIDE, "light"), (NARROW, "dark")):
+            opened = Visit(browser, ROOT / which, color_scheme=scheme, viewport=size)
+            if size is WIDE:  # before all is drawn, which would take axe minutes
+                assert opened.violations("{}") == []
+            opened.draw_all()
+            opened.page.wait_for_timeout(100)
+            assert opened.page.locator(".canvas svg").count() == opened.page.locator(".plot").count() >= 4
+            assert opened.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+            assert opened.faults == []
+            assert opened.requests == [(ROOT / which).as_uri()]
+            opened.page.close()
+
+    def test_there_are_committed_pages(self):
+        assert {"reports/report.html", "reports/controlled/report.html"} <= set(COMMITTED)
+
+    @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+    def test_nothing_is_drawn_outside_its_plot(self, browser: Any, beyond_file: Path, size: dict[str, int]):
+        """Trials that diverged at rates beyond every finite one, and titles longer than their axis."""
+        opened = Visit(browser, beyond_file, viewport=size)
+        opened.draw_all()
+        found = opened.page.locator(".plot").evaluate_all(OUTSIDE)
+        assert len(found) >= 6
+        assert [each for each in found if each] == []
         opened.page.close()
 
     def test_hovering_shows_what_was_measured(self, visit: Visit, results: tuple[pd.DataFrame, pd.DataFrame]):
@@ -343,16 +408,12 @@ class TestBrowser:
     def test_axe_finds_nothing(self, browser: Any, small_file: Path, scheme: str, size: dict[str, int], rules: str):
         """Contrast, names, roles, order: every rule of axe-core, with tables of values open and a line isolated; on
         a dark page, contrast, which alone can change there."""
-        import axe_playwright_python
-
         opened = Visit(browser, small_file, color_scheme=scheme, viewport=size)
         opened.draw("optimizers").get_by_role("button", name="SGD (3)").click()
         opened.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         opened.page.locator("#figure-optimizers .plot").first.focus()
         opened.page.keyboard.press("Home")
-        opened.page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text())
-        found = opened.page.evaluate(f"axe.run(document, {rules})")["violations"]
-        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+        assert opened.violations(rules) == []
         opened.page.close()
 
     def test_the_reader_chooses_the_colours_and_paper_is_white(self, visit: Visit):

@@ -24,6 +24,7 @@ from lm.report import tables
 from lm.report.compare import page
 from lm.report.document import render
 from lm.report.figures import curve_key, draw_all, drawable
+from lm.report.html import Html
 from lm.report.latex import Latex
 from lm.report.markdown import Markdown
 from lm.report.report import write_report
@@ -203,6 +204,22 @@ class TestTables:
         assert r"{--} \\" in text
         assert r"{3.0e9} \\" in text
         assert "S[table-format=+1.1]" in text
+
+    def test_a_figure_below_what_is_told_is_a_bound(self):
+        column = Column(key="a", digits=3, least=0.001)
+        assert [column.cell(value, {}) for value in (0.0004, 0.001, 0.25, None)] == ["<0.001", "0.001", "0.250", "–"]
+        table = Table(key="t", columns=(column,), rows=({"a": 0.0004}, {"a": 0.25}))
+        text = Latex().table(worded(table, {"a": "A"}, None, caption="C.", note="", word="Table", position=1))
+        assert r"{\textless{}0.001} \\" in text
+        assert "S[table-format=1.3]" in text
+
+    def test_no_line_ends_between_a_figure_and_its_unit(self):
+        assert Html().text("47 % in 22.1 s, 3.8 MiB, 5 seeds") == "47&nbsp;% in 22.1&nbsp;s, 3.8&nbsp;MiB, 5 seeds"
+        assert Html().code("echo 5 s") == "<code>echo 5 s</code>"
+        assert Latex().text("47 % in 22.1 s, 5 seeds") == r"47~\% in 22.1~s, 5 seeds"
+
+    def test_latex_spells_in_a_block_what_it_can(self):
+        assert "2 ... 64 ?" in Latex().block("2 … 64 日")
 
 
 class TestDocument:
@@ -393,6 +410,30 @@ class TestPdf:
         drawn_by().write(root / "reports" / "samples.json")
         typeset(root)
         assert (root / "reports" / "pdf" / "samples.tex").read_text().count(Latex().text(AWKWARD)) == 3
+
+    @needs_tex
+    @pytest.mark.parametrize("folder", ["reports", "reports/controlled", "reports/examples/original"])
+    def test_the_committed_reports_compile_cleanly(self, folder: str, tmp_path: Path):
+        shutil.copytree(ROOT / folder / "figures", tmp_path / folder / "figures")
+        shutil.copy(ROOT / folder / "report.tex", tmp_path / folder)
+        typeset(tmp_path, folder)
+
+    @needs_tex
+    def test_a_report_without_tex_names_those_that_have_it(self, full: tuple[Path, str, str]):
+        with pytest.raises(AssertionError, match=r"controlled/report\.tex: no such file; allowed: reports\n"):
+            typeset(full[0], "reports/controlled")
+
+    @needs_tex
+    def test_what_failed_is_tried_again(self, tmp_path: Path):
+        report = tmp_path / "reports" / "report.tex"
+        report.parent.mkdir()
+        report.write_text("\\documentclass{article}\\begin{document}\\input{part}\\end{document}")
+        with pytest.raises(
+            AssertionError, match=r"report\.tex does not compile: ! LaTeX Error: File `part\.tex' not found"
+        ):
+            typeset(tmp_path)
+        report.with_name("part.tex").write_text("there")
+        typeset(tmp_path)
 
     @needs_tex
     def test_compiles_cleanly_whatever_things_are_called(self, odd: tuple[Path, str, str]):

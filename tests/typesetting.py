@@ -18,12 +18,13 @@ needs_tex = pytest.mark.skipif(
 )
 
 
-def typeset(root: Path) -> None:
-    """``python -m stages.pdf`` on a study's folder; fails on an error, an undefined reference, or a box too wide."""
-    command = [sys.executable, "-m", "stages.pdf", "--root", str(root)]
+def typeset(root: Path, folder: str = "reports") -> None:
+    """``python -m stages.pdf`` on a report in a study's folder; fails on an error, an undefined reference, or a box too
+    wide."""
+    command = [sys.executable, "-m", "stages.pdf", folder, "--root", str(root)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    log = (root / "reports" / "pdf" / "report.log").read_text(errors="replace")
+    log = (root / folder / "pdf" / "report.log").read_text(errors="replace")
     overfull = re.findall(r"Overfull \\[hv]box \(([\d.]+)pt.*", log)
     assert [points for points in overfull if float(points) > 2] == []
     assert [line for line in log.splitlines() if "undefined" in line or line.startswith("!")] == []

@@ -168,7 +168,7 @@ _DIFFERENCE = (
     Column(key="difference", digits=1),
     Column(key="low", digits=1),
     Column(key="high", digits=1),
-    Column(key="p", digits=3),
+    Column(key="p", digits=3, least=0.001),
     Column(key="outcome", words="outcomes"),
 )
 

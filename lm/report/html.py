@@ -16,7 +16,7 @@ from lm.report.chart import Chart, Figure, Point
 from lm.report.table import Worded
 from lm.report.text import MISSING, number, perplexity
 from lm.report.vega import runtime
-from lm.report.writer import Writer, printable
+from lm.report.writer import BEFORE_UNIT, Writer, one_line, printable
 
 _HERE = Path(__file__).parent
 
@@ -37,7 +37,7 @@ class Html(Writer):
         self._draws = False
 
     def escape(self, plain: str) -> Markup:
-        return markupsafe.escape(plain)
+        return Markup(BEFORE_UNIT.sub("&nbsp;", markupsafe.escape(plain)))
 
     def heading(self, level: int, title: Any, kept_with: float = 0.0) -> Markup:
         del kept_with
@@ -72,14 +72,14 @@ class Html(Writer):
         return Markup(f"<em>{self.prose(value)}</em>")
 
     def code(self, value: Any) -> Markup:
-        return Markup(f"<code>{self.prose(str(value))}</code>")
+        return Markup(f"<code>{markupsafe.escape(one_line(printable(str(value))))}</code>")
 
     def document(self, title: str, place: str) -> Markup:
         return Markup(f'<a href="{self.text(place)}.html">{self.prose(title)}</a>')
 
     def block(self, value: str, language: str = "") -> Markup:
         del language
-        return Markup(f'<pre tabindex="0"><code>{self.escape(printable(value.rstrip()))}</code></pre>\n')
+        return Markup(f'<pre tabindex="0"><code>{markupsafe.escape(printable(value.rstrip()))}</code></pre>\n')
 
     def paragraph(self, value: Markup) -> Markup:
         return Markup(f"<p>{value}</p>\n")

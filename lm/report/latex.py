@@ -12,7 +12,7 @@ from markupsafe import Markup
 from lm.report.chart import Figure
 from lm.report.table import Worded
 from lm.report.text import MISSING
-from lm.report.writer import Writer
+from lm.report.writer import BEFORE_UNIT, Writer
 
 PASSAGES = "pdf/samples.tex"
 """The sample texts as LaTeX, relative to report.tex; made with the PDF and, like it, not part of the repository."""
@@ -67,7 +67,7 @@ class Latex(Writer):
 
     def escape(self, plain: str) -> Markup:
         escaped = "".join(map(self._character, plain)).replace("--", "-{}-")
-        return Markup(re.sub(r"(?<=\d) (?=\\%)", "~", escaped))
+        return Markup(BEFORE_UNIT.sub("~", escaped))
 
     def _character(self, character: str) -> str:
         if character in self._special:
@@ -96,11 +96,12 @@ class Latex(Writer):
         return Markup(rf"\texttt{{{self.text(breakable).replace(chr(0), chr(92) + 'allowbreak{}')}}}")
 
     def document(self, title: str, place: str) -> Markup:
-        return Markup(f"{self.prose(title)} ({self.code(place)})")
+        return Markup(f"{self.prose(title)} ({self.code(f'{place}.md')})")
 
     def block(self, value: str, language: str = "") -> Markup:
         del language
-        plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in value.rstrip())
+        spelled = unicodedata.normalize("NFKC", value.rstrip())  # an ellipsis as three dots
+        plain = "".join(c if c == "\n" or (c.isascii() and c.isprintable()) else "?" for c in spelled)
         return Markup(f"\\begin{{Verbatim}}\n{plain}\n\\end{{Verbatim}}\n")
 
     def paragraph(self, value: Markup) -> Markup:
@@ -157,17 +158,20 @@ class Latex(Writer):
         if digits is None:
             return "l", [self.prose(cell) for cell in cells]
         plain = [cell.replace(",", "") for cell in cells]
-        figures = [cell for cell in plain if cell != MISSING and "e" not in cell]
+        figures = [cell for cell in plain if cell != MISSING and not self._worded(cell)]
         whole = max([len(cell.split(".")[0].lstrip("-+")) for cell in figures], default=1)
         sign = "+" if any(cell.startswith(("-", "+")) for cell in figures) else ""
-        # a dash and a power of ten are text to siunitx
-        shown = ["{--}" if cell == MISSING else f"{{{cell}}}" if "e" in cell else cell for cell in plain]
+        shown = ["{--}" if c == MISSING else f"{{{self.escape(c)}}}" if self._worded(c) else c for c in plain]
         return f"S[table-format={sign}{whole}.{digits}]", shown
+
+    def _worded(self, cell: str) -> bool:
+        """Whether siunitx is to take a figure as text: a power of ten, a bound."""
+        return "e" in cell or cell.startswith("<")
 
     def figure(self, figure: Figure, caption: str, word: str, position: int) -> Markup:
         del word, position
         return Markup(
             "\\begin{figure}[H]\n\\centering\n"
-            f"\\includegraphics[width=\\linewidth]{{figures/{figure.key}.pdf}}\n"
+            f"\\includegraphics[max width=\\linewidth]{{figures/{figure.key}.pdf}}\n"
             f"\\caption{{{caption}}}\\label{{figure-{figure.key}}}\n\\end{{figure}}\n"
         )

@@ -33,7 +33,7 @@
 
   function key(cell) {
     const text = cell.textContent.trim();
-    const value = Number.parseFloat(text.replaceAll(",", "").replace("−", "-"));
+    const value = Number.parseFloat(text.replaceAll(",", "").replace("−", "-").replace("<", ""));
     return { text, value, missing: text === "–" || text === "" || (cell.classList.contains("n") && Number.isNaN(value)) };
   }
 
@@ -176,7 +176,7 @@
 
     scales() {
       const { chart, logarithmic, stretched, axisIndex } = this.figure;
-      const places = this.figure.chart.panels.flatMap((panel) => panel.series.flatMap((s) => s.points.map((p) => p[PLACE + axisIndex])));
+      const places = this.figure.chart.panels.flatMap((panel) => [...panel.crosses, ...panel.series.flatMap((s) => s.points.map((p) => p[PLACE + axisIndex]))]);
       const reach = [Math.min(...places), Math.max(...places)];
       const x = widened(reach, stretched, { points: 0.08, lines: chart.interval ? 0.08 : 0.02 }[chart.kind], 0.5);
       const y = widened(chart.domain, logarithmic, chart.kind === "points" ? 0.1 : 0.05);
@@ -279,7 +279,8 @@
           { name: "y", type: "band", domain: chart.rows.map((_, row) => row), range: "height" },
         ],
         axes: [
-          axis("x", "bottom", chart.value, logarithmic, domain),
+          // beside long names a narrow plot is narrower than its title, which ends where the plot does
+          axis("x", "bottom", chart.value, logarithmic, domain, narrow ? { titleAnchor: "end" } : {}),
           axis("y", "left", null, false, null, { grid: false, ticks: false, labelLimit: narrow ? 130 : 320, labelOverlap: false, format: "d",
             encode: { labels: { update: { text: { signal: "names[datum.value]" } } } } }),
         ],

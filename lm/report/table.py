@@ -11,7 +11,7 @@ from lm.report.text import MISSING, known, number, whole
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """``digits``: decimals of a figure, 0 for a count; None for text.
+    """``digits``: decimals of a figure, 0 for a count; None for text. A figure below ``least`` is told as below it.
 
     ``title`` names the column's heading among those of ``reports/templates/tables.j2`` (its own key where empty);
     ``value`` fills the blank of a heading such as "Until {}". ``words`` names a table of ``reports/templates/words.j2``
@@ -20,6 +20,7 @@ class Column:
 
     key: str
     digits: int | None = None
+    least: float | None = None
     title: str = ""
     value: str = ""
     words: str = ""
@@ -28,6 +29,8 @@ class Column:
         if self.digits is not None:
             if not known(value):
                 return MISSING
+            if self.least is not None and value < self.least:
+                return f"<{number(self.least, self.digits)}"
             return whole(value) if self.digits == 0 else number(value, self.digits)
         if value is None or value in ("", ()):
             return MISSING

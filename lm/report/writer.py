@@ -5,6 +5,7 @@ Text goes through ``text``, which makes it safe in the format; what is ``Markup`
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -13,6 +14,9 @@ from markupsafe import Markup
 
 from lm.report.chart import Figure
 from lm.report.table import Worded
+
+BEFORE_UNIT = re.compile(r"(?<=\d) (?=\\?%|(?:s|min|h|MiB)\b)")
+"""The blank between a figure and its unit, in text that has been made safe: no line ends there."""
 
 
 def one_line(text: str) -> str:
