@@ -154,7 +154,7 @@ def remedies(treatments: Sequence[Treatment]) -> Table | None:
         key="remedies",
         columns=_some(columns, rows),
         rows=tuple(rows),
-        facts={"family": len(treatments), "unlike_text": any(t.contrast.first.text_times > 1 for t in treatments)},
+        facts={"family": len(treatments), "timed": any(each.slower is not None for each in treatments)},
     )
 
 
