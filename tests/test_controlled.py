@@ -464,6 +464,14 @@ class TestReport:
             in (tmp_path / "report.md").read_text()
         )
 
+    def test_what_time_is_stands_below_a_table_that_has_it(self, found, tmp_path):
+        for treatments in (found.treatments, tuple(replace(each, slower=None) for each in found.treatments)):
+            write_report(replace(found, treatments=treatments), (), ROOT / "reports" / "templates", tmp_path)
+            page = (tmp_path / "report.md").read_text()
+            timed = any(each.slower is not None for each in treatments)
+            assert timed is (treatments is found.treatments)
+            assert ("Time (%)" in page) is ("Time is training time." in page) is timed
+
     def test_a_small_p_is_told_as_a_bound(self, found, tmp_path):
         write_report(found, (), ROOT / "reports" / "templates", tmp_path)
         assert any(contrast.p is not None and contrast.p < 0.0005 for _, contrast in found.contrasts)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
 from lm.errors import StudyError
 from lm.launch import session
@@ -213,28 +214,55 @@ except KeyboardInterrupt:
     print("saved")
     raise SystemExit(130)
 """
+STARTS = """
+import subprocess, sys, time
+started = {before}
+print("up", flush=True)
+time.sleep({pause})
+started = started or subprocess.Popen([sys.executable, "-c", {code!r}])
+status = started.wait()
+print("ended", flush=True)
+sys.exit(status)
+"""
+"""As DVC does it: a process that is busy with files of its own before and after it starts another."""
+
+
+def starts(before: bool = True) -> list[str]:
+    """Such a process, its child there before it says that it is up, or a second later."""
+    child = f"subprocess.Popen([sys.executable, '-c', {SAVES!r}])" if before else "None"
+    return [sys.executable, "-c", STARTS.format(before=child, pause=0.5 if before else 1.0, code=SAVES)]
 
 
 def test_a_runner_stops_in_order_though_sigint_was_blocked_where_it_was_started(tmp_path):
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        supervised = Supervised([sys.executable, "-c", SAVES], tmp_path, os.environ | _imports(), tmp_path / "log")
+        supervised = Supervised(starts(), tmp_path, os.environ | _imports(), tmp_path / "log")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    until(lambda: "up" in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else False)
+    until(lambda: (tmp_path / "log").exists() and (tmp_path / "log").read_text().splitlines().count("up") == 2)
     supervised.order("stop")
     assert supervised.wait(20) == STOPPED
     assert "saved" in (tmp_path / "log").read_text()
+
+
+def test_a_command_that_is_told_to_stop_is_not_interrupted_but_what_it_starts_then_is(tmp_path):
+    """DVC that is interrupted while it writes its lock leaves half of it."""
+    log = tmp_path / "log"
+    supervised = Supervised(starts(before=False), tmp_path, os.environ | _imports(), log)
+    until(lambda: log.exists() and "up" in log.read_text())
+    supervised.order("stop")
+    assert supervised.wait(20) == STOPPED
+    assert "ended" in log.read_text().splitlines()
 
 
 def test_a_run_stops_when_who_started_it_is_killed_and_the_next_runner_waits_for_it(tmp_path):
     log = tmp_path / "log"
     code = (
         "import os, sys, time\nfrom pathlib import Path\nfrom lm.launch.process import Supervised\n"
-        f"Supervised([sys.executable, '-c', {SAVES!r}], Path('.'), os.environ, Path({str(log)!r}))\ntime.sleep(60)"
+        f"Supervised({starts()!r}, Path('.'), os.environ, Path({str(log)!r}))\ntime.sleep(60)"
     )
     starter = subprocess.Popen([sys.executable, "-c", code], env=os.environ | _imports())
-    until(lambda: log.exists() and "up" in log.read_text())
+    until(lambda: log.exists() and log.read_text().splitlines().count("up") == 2)
     starter.kill()
     starter.wait()
     second = Supervised([sys.executable, "-c", "print('second')"], tmp_path, os.environ | _imports(), log)
@@ -437,6 +465,25 @@ def test_a_launch_ends_as_dvc_repro_does_and_says_what_failed(toy, monkeypatch, 
     assert "didn't change" in toy.dvc("repro").output
     assert session.finish(toy.folder, []) == 0
 
+    lock = toy.folder / "dvc.lock"
+    whole = lock.read_text()
+    half = whole[: whole.index("- path: runs/3-42") + 6]
+    lock.write_text(half)
+    assert "validation failed" in toy.dvc("status").output
+    assert session.launch(toy.folder, [], Settings(jobs=2)) == 0
+    told = capfd.readouterr().err
+    assert "dvc.lock: half written when its DVC was killed; put back as last staged by git" in told
+    assert "to train" not in told
+    assert lock.read_text() == whole
+    assert (toy.folder / ".launch" / "dvc.lock.damaged").read_text() == half
+    toy.command("git", "rm", "--quiet", "--cached", "dvc.lock")
+    lock.write_text(half)
+    assert session.launch(toy.folder, [], Settings(jobs=2)) == 0
+    told = capfd.readouterr().err
+    assert "dvc.lock: half written when its DVC was killed; taken away, as git has none" in told
+    assert "1-42: from the cache after" in told
+    assert YAML(typ="safe").load(lock) == YAML(typ="safe").load(whole)
+
 
 @needs_ray
 def test_a_launch_that_ends_early_leaves_no_process_and_the_next_one_goes_on(toy):
@@ -522,7 +569,9 @@ def cluster(tmp_path) -> Iterator[str]:
                 "--block",
             ]
             log = (tmp_path / f"ray-{len(nodes)}").open("w+")
-            nodes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+            # once one has started a Ray alone there is a token in one's home, which Ray then asks for
+            environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+            nodes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
             until(lambda path=log.name: "Ray runtime started" in Path(path).read_text(), 60)
         yield address
     finally:

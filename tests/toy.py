@@ -151,4 +151,5 @@ def toy_project(folder: Path, environment: dict[str, str], runs: int, steps: int
     for command in (["git", "init", "--quiet"], ["git", "add", "."], ["git", "commit", "--quiet", "-m", "toy"]):
         assert toy.command(*command).status == 0
     assert toy.dvc("init", "--quiet").status == 0
+    assert toy.dvc("config", "core.autostage", "true").status == 0
     return toy

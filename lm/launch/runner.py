@@ -3,16 +3,17 @@
 ``python -m lm.launch.runner`` stands between an engine's worker and DVC, because neither stops a run in order by
 itself: DVC dies of SIGTERM and leaves the training process alone, and a worker that is killed takes nobody with it.
 
-* The command runs in a process group of its own. To stop it, the group gets SIGINT: DVC ignores it while its stage
-  runs, training saves a checkpoint and ends, DVC then gives back its locks. SIGTERM, which schedulers send to every
-  process, is ignored by DVC alone; training has its own handler for it.
+* The command runs in a process group of its own. To stop it, all that it has started gets SIGINT, now or as soon as it
+  starts: training saves a checkpoint and ends, and DVC then gives back its locks. DVC itself gets none: it would leave
+  ``dvc.lock`` half written, were it writing just then. SIGTERM, which schedulers send to every process, is ignored by
+  DVC alone; training has its own handler for it.
 * With ``--lifeline`` the runner leaves its parent's process tree and reads its orders from standard input: ``stop``,
   ``kill``, or the end of the stream, which says that whoever started it is gone: then it stops the command as well. Its
   own exit status goes to standard output, one line. Without, it obeys signals, as a scheduler sends them.
 * The log is locked (``flock``) and the lock is inherited by everything that writes to the log: a second runner of the
   same run waits until no process of the first is left, whatever became of that one's parents.
 
-Only the standard library is imported: a runner takes about 10 MiB and starts at once.
+Only the standard library is imported before there is something to stop: a runner takes about 10 MiB and starts at once.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ class Runner:
 
     def _watch(self, process: subprocess.Popen[bytes], lifeline: int | None) -> int:
         group, deadline, given = process.pid, float("inf"), 0
+        interrupted = {process.pid}
         while True:
             alive = process.poll() is None
             if not alive and (not self._orders or not _reap(group)):
@@ -123,13 +125,11 @@ class Runner:
                 lifeline = None
             if len(self._orders) > given:
                 given = len(self._orders)
-                if self._orders[-1] == "kill":
-                    deadline = 0.0
-                else:
-                    deadline = time.monotonic() + self.grace
-                    _signal_group(group, signal.SIGINT)
+                deadline = 0.0 if self._orders[-1] == "kill" else time.monotonic() + self.grace
             if time.monotonic() > deadline:
-                _signal_group(group, signal.SIGKILL)
+                _kill_group(group)
+            elif given:
+                interrupted |= _interrupt_group(group, interrupted)
             if lifeline is None:
                 time.sleep(_TICK)
         return STOPPED if self._orders and process.returncode else _shell_status(process.returncode)
@@ -156,9 +156,22 @@ def _reap(group: int) -> bool:
     return True
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
+def _kill_group(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _interrupt_group(group: int, already: set[int]) -> set[int]:
+    """Send SIGINT to the group's processes, less those that have had it; the numbers of those that got it now."""
+    import psutil  # here, so that a runner that stops nothing stays small
+
+    found = set()
+    for number in set(psutil.pids()) - already:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(number) == group:
+                os.kill(number, signal.SIGINT)
+                found.add(number)
+    return found
 
 
 def _shell_status(status: int) -> int:

@@ -18,6 +18,7 @@ from lm.launch.dispatch import dispatch
 from lm.launch.locks import only_launch, state_folder, wait_for_locks
 from lm.launch.on_ray import RayEngine
 from lm.launch.plan import Plan, Run, read_plan, upstream_of
+from lm.launch.record import mend_locks
 from lm.launch.runner import STOPPED
 from lm.launch.settings import Settings
 from lm.launch.stopping import Stop
@@ -38,6 +39,7 @@ def launch(root: Path, targets: Sequence[str], settings: Settings) -> int:
     with only_launch(root), stop.listening():
         slurm.refuse_beside(root)
         wait_for_locks(root, tell)
+        mend_locks(root, tell)
         plan = read_plan(root, targets)
         if settings.engine == "slurm":
             return _submit(root, plan, settings, stop)
