@@ -54,7 +54,12 @@ class RayEngine:
         else:
             try:
                 ray.init(address=address, log_to_driver=False, logging_level="error")
-            except (ConnectionError, RuntimeError) as error:
+            except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+                if "AuthToken" in str(error) or isinstance(error, ray.exceptions.AuthenticationError):
+                    raise StudyError(
+                        f"--address {address}: the cluster asks for a token; set RAY_AUTH_MODE=token, with the head's "
+                        "~/.ray/auth_token here too"
+                    ) from None
                 first = str(error).splitlines()[0]
                 raise StudyError(f"--address {address}: no Ray cluster answers ({first}); `ray start --head`") from None
         # a task imports this module where it runs; the folder is the same everywhere
