@@ -14,8 +14,15 @@ from lm.models.embeddings import learned_embedding
 from lm.models.gpt import GPT, Block
 from lm.models.language_model import LanguageModel
 from lm.models.lstm import LSTM
+from lm.training.hardware import native_bf16_cpu
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+def skip_what_no_kernel_is_for(architecture: str, dtype: torch.dtype) -> None:
+    """oneDNN has no LSTM in bf16 for a processor without it, where a study's precision is never bf16."""
+    if architecture == "lstm" and dtype == torch.bfloat16 and not native_bf16_cpu():
+        pytest.skip("this processor has no bf16")
 
 
 def reference_sizes(architecture: str, layers: int) -> ModelConfig:
@@ -204,6 +211,7 @@ def test_lstm_equals_its_equations(layers):
 @pytest.mark.parametrize("architecture", ["lstm", "gpt"])
 def test_no_position_sees_the_future(architecture, dtype):
     """Change everything after each position: what came before must stay the same to the bit, what follows must not."""
+    skip_what_no_kernel_is_for(architecture, dtype)
     shapes = {"lstm_hidden": 12} if architecture == "lstm" else {"heads": 2, "mlp": 32}
     config = ModelConfig(architecture=architecture, layers=3, context=10, width=16, **shapes)
     model = build_model(config, vocabulary=20)
@@ -256,6 +264,7 @@ class TestDropout:
     @pytest.mark.parametrize(("architecture", "norm"), VARIANTS)
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
     def test_none_is_drawn_where_it_is_zero_and_none_in_evaluation(self, architecture, norm, dtype):
+        skip_what_no_kernel_is_for(architecture, dtype)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             plain, dropping = small(architecture, norm), small(architecture, norm, dropout=0.5)
             assert all(map(torch.equal, plain.state_dict().values(), dropping.state_dict().values()))

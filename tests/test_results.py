@@ -156,12 +156,16 @@ class TestSpread:
         former = [row for row in self.rows() if (row["scale"], row["vocabulary"]) == ("laptop", "4096")]
         assert [float(r["validation_perplexity"]) for r in former] == [548.6, 476.3, 441.5, 363.0, 366.0, 371.7]
 
-    def test_seed_42_of_the_default_study_is_the_committed_run(self):
+    def test_seed_42_of_the_default_study_is_a_repetition_of_the_committed_run(self):
+        """The spread was measured on one kind of processor; another rounds otherwise, and lies no further off than
+        seeds do."""
         runs = pd.read_parquet(ROOT / "reports" / "runs.parquet").set_index("experiment")["validation_perplexity"]
+        spread = load_spread(ROOT / "reports" / "reference" / "spread.csv")
         rows = [r for r in self.rows() if (r["vocabulary"], r["run"]) == ("2048", "seed 42")]
         assert len(rows) == 7
         for row in rows:
-            assert float(row["validation_perplexity"]) == pytest.approx(runs[row["experiment"]], abs=0.006)
+            off = math.log(runs[row["experiment"]] / float(row["validation_perplexity"]))
+            assert abs(off) < 3 * spread.of("laptop", 2048, Kind(row["kind"])).nats
 
     def test_reference_rows_are_the_published_ones(self):
         reference = load_reference(ROOT / "reports" / "reference")
