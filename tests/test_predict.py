@@ -14,10 +14,10 @@ from lm.config.run import ModelConfig, OptimizerConfig, RunConfig
 from lm.config.study import load_study
 from lm.models.build import build_model, count_parameters, entry, step_operations
 from lm.models.language_model import Step
-from lm.training.hardware import native_bf16_cpu
 from lm.training.memory_model import predict_memory
 from lm.training.optimizers import build_optimizer
 from stages import predict
+from tests.test_models import skip_what_no_kernel_is_for
 
 ROOT = Path(__file__).parents[1]
 V, N = 40_479, 2_356_374
@@ -104,8 +104,7 @@ SIZES = {"lstm": {"lstm_hidden": 128}, "gpt": {"heads": 4, "mlp": 256}}
 @pytest.mark.parametrize(("architecture", "norm"), [("lstm", "post"), ("gpt", "post"), ("gpt", "pre")])
 def test_activations_are_what_pytorch_saves(architecture, norm, dropout, half):
     """Counted in the graph; the LSTM's workspace, whose padding is oneDNN's own affair, to a tenth."""
-    if architecture == "lstm" and half == 2 and not native_bf16_cpu():
-        pytest.skip("this processor has no bf16, without which oneDNN's LSTM has none")
+    skip_what_no_kernel_is_for(architecture, torch.bfloat16 if half == 2 else torch.float32)
     windows, config = (
         4,
         ModelConfig(

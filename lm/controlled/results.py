@@ -95,6 +95,17 @@ class ArmResult:
         return len(self.changed) > 2
 
     @property
+    def worded(self) -> tuple[tuple[str, str], ...]:
+        """:attr:`changed` as the report words it: values as text, and one epoch, which is no plural, by its own key."""
+        return tuple(
+            (
+                "one_epoch" if (key, value) == ("epochs", 1) else key,
+                f"{value:g}" if isinstance(value, int | float) else str(value),
+            )
+            for key, value in self.changed
+        )
+
+    @property
     def failed(self) -> tuple[Run, ...]:
         """Confirmations that diverged or did not learn to use context."""
         return tuple(run for run in self.confirmed.runs if not run.state.learned or run.test_loss is None)

@@ -79,13 +79,7 @@ def _changed(arm: ArmResult) -> tuple[tuple[str, str], ...]:
     """Settings with their values; several remedies at once are named in the report's sentences."""
     if arm.together:
         return (("together", ""),)
-    return tuple(
-        (
-            "one_epoch" if (key, value) == ("epochs", 1) else key,
-            f"{value:g}" if isinstance(value, int | float) else str(value),
-        )
-        for key, value in arm.changed
-    )
+    return arm.worded
 
 
 def _some(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
