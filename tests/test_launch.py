@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from lm.errors import StudyError
 from lm.launch import session
+from lm.launch.command import repro_run
 from lm.launch.cores import Slot, deal
 from lm.launch.dispatch import dispatch
 from lm.launch.locks import holders, only_launch, wait_for_locks
@@ -437,8 +438,14 @@ class Here(Recorder):
     def finished(self, seconds: float) -> list[tuple[Run, int]]:
         assert seconds > 0
         done = self.active.pop(0)
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", done.target]
-        return [(done, train(command, str(self.root), self.environment, str(self.logs / f"{done.name}.log"), ()))]
+        return [
+            (
+                done,
+                train(
+                    repro_run(done.target), str(self.root), self.environment, str(self.logs / f"{done.name}.log"), ()
+                ),
+            )
+        ]
 
     def close(self) -> None: ...
 

@@ -11,7 +11,7 @@ from lm.launch.process import Supervised
 
 SIDE_BY_SIDE = "STUDY_SIDE_BY_SIDE"
 """Tells a run how many are trained at once: times measured so are no measure of a run that is alone."""
-DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+DVC = (sys.executable, "-m", "lm.launch.dvc", "--wait-for-lock")
 """The flag has to stand here: without it a run that finds the lock held when it has trained loses its training."""
 
 
