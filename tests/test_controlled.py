@@ -18,7 +18,7 @@ from lm.config.run import RunConfig
 from lm.config.study import load_study
 from lm.controlled.claims import Fate, compare
 from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
-from lm.controlled.outside import spread_rows
+from lm.controlled.outside import with_spread
 from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
 from lm.controlled.protocol import load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
@@ -426,7 +426,11 @@ class TestReport:
     def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
         own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
         path = tmp_path / "spread.csv"
-        path.write_text(own.splitlines()[0] + "\n" + spread_rows(found.study))
+        path.write_text(with_spread(own, found.study))
+        others = [line for line in own.splitlines() if "controlled " not in line]
+        assert path.read_text().splitlines()[: len(others)] == others
+        assert len(path.read_text().splitlines()) == len(others) + 5 * 12, "those of the study before are gone"
+        assert with_spread(path.read_text(), found.study) == path.read_text(), "putting them there twice is no more"
         deviation = load_spread(path).of("laptop", 4096, Kind.EARLY)
         assert deviation is not None
         assert not deviation.borrowed

@@ -194,6 +194,7 @@ class TestSpread:
             "scale,vocabulary,kind,exper",
             "scale,vocabulary,kind,experiment,run,validation_perplexity\n",
             "scale,vocabulary,kind,experiment,run,validation_perplexity\na,b",
+            "scale,vocabulary,kind,experiment,run,validation_perplexity" + 2 * "\nlaptop,2048,early,5,seed 42,80.5",
         ],
     )
     def test_another_table(self, tmp_path, content):

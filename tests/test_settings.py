@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lm.config.architectures import some_settings
 from lm.config.run import ModelConfig, OptimizerConfig, RunConfig
-from lm.config.study import Study, load_study
+from lm.config.study import Remedies, Study, load_study
 from lm.errors import StudyError
 from stages import configure
 
@@ -44,6 +45,11 @@ def load(tmp_path, params):
 
 def with_lines(load, **lines: dict) -> dict[str, RunConfig]:
     return load(**{f"experiments/{name}": line for name, line in lines.items()}).resolve()
+
+
+def test_a_setting_that_the_model_has_reaches_it():
+    """One that nobody hands on would stay at its default without a word."""
+    assert set(ModelConfig.model_fields) & set(Remedies.model_fields) == {"dropout", *some_settings()}
 
 
 def test_defaults_are_the_original_study(params, load):

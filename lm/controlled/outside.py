@@ -38,16 +38,25 @@ def answers(findings: ControlledFindings) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def spread_rows(study: Controlled) -> str:
-    """CSV without a head: rows for ``reports/reference/spread.csv``, one a confirmation of an untreated arm."""
+_OURS = "controlled "
+"""What the experiments of the controlled study are called in the table of spreads, before an arm's name."""
+
+
+def with_spread(table: str, study: Controlled) -> str:
+    """The text of ``reports/reference/spread.csv`` with the study's rows in the place of those of a former one.
+
+    There is one row a confirmation of an untreated arm.
+    """
+    others = [row for row in csv.reader(io.StringIO(table)) if len(row) < 4 or not row[3].startswith(_OURS)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(others)
     for arm in study.arms:
         if arm.of is not None or arm.failed:
             continue
         for run in arm.confirmed.runs:
             loss = perplexity(run.validation_loss)
             if loss is not None:
-                name, scale = f"controlled {arm.name}", study.text.scale
+                name, scale = _OURS + arm.name, study.text.scale
                 writer.writerow([scale, study.text.vocabulary, run.course.kind, name, run.seed, f"{loss:.4f}"])
     return text.getvalue()

@@ -13,7 +13,7 @@ from lm.errors import StudyError
 
 
 class Settings(BaseModel):
-    """One place for runs: this machine, a Ray cluster, or SLURM. ``docs/scaling.md`` has a profile for each."""
+    """One place for runs: this machine, a Ray cluster, or SLURM. ``docs/scaling.md`` says what each needs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

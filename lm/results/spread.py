@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def load_spread(path: Path) -> Spread:
             rows = list(table)
         if list(table.fieldnames or ()) != _COLUMNS or not rows:
             raise ValueError("other columns, or no row")
+        runs = Counter(tuple(row[name] for name in _COLUMNS[:-1] if name != "kind") for row in rows)
+        if twice := next((run for run, times in runs.items() if times > 1), None):
+            raise ValueError(f"{', '.join(twice)} stands there twice")
         losses: dict[tuple[str, int, Kind], dict[str, list[float]]] = {}
         for row in rows:
             key = (row["scale"], int(row["vocabulary"]), Kind(row["kind"]))
