@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import os
@@ -10,10 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -28,8 +32,9 @@ from lm.launch.locks import holders, only_launch, wait_for_locks
 from lm.launch.on_ray import train
 from lm.launch.plan import Plan, Run, read_plan, upstream_of
 from lm.launch.process import Supervised
-from lm.launch.runner import BUSY, STOPPED
+from lm.launch.runner import BUSY, NO_LOCK, STOPPED, Runner
 from lm.launch.settings import Settings, read_settings
+from lm.launch.stopping import Stop
 from lm.launch.watch import Watch, reason
 from lm.launch.work import Work, longest_first
 from tests.toy import Toy, toy_project
@@ -101,6 +106,8 @@ def test_more_threads_than_cores_are_kept_and_wait_asleep():
 
 def test_a_run_alone_has_the_machine():
     assert deal(runs=1, threads=2, cores=(0, 1)) == [Slot()]
+    assert deal(runs=1, threads=2, cores=(0, 1, 2, 3), jobs=4) == [Slot()]
+    assert [slot.cores for slot in deal(runs=2, threads=2, cores=(0, 1, 2, 3), jobs=4)] == [(0, 1), (2, 3)]
 
 
 def test_more_jobs_than_cores_are_refused():
@@ -174,6 +181,25 @@ def test_asked_to_stop_it_starts_nothing_and_waits_for_those_at_work():
     assert "train@4-42" not in statuses
     assert engine.events.count("stop") == 1
     assert STOPPED in statuses.values()
+
+
+def test_a_launch_that_is_to_outlive_its_shell_heeds_no_sighup():
+    """As ``nohup`` starts it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stop.listening():
+            stop.install()
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requests == 1
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.requests == 1
 
 
 # ---- the runner
@@ -329,9 +355,39 @@ def test_dvc_at_work_here_is_waited_for_and_then_named(tmp_path):
         sleeper.wait()
 
 
-def test_a_file_lock_left_behind_is_named(tmp_path):
+def test_a_table_of_locks_is_read_again_while_dvc_writes_it(tmp_path):
+    table_of(tmp_path, os.getpid())
+    path = tmp_path / ".dvc" / "tmp" / "rwlock"
+    whole = path.read_text()
+    path.write_text("")
+    writer = threading.Timer(0.3, path.write_text, [whole])
+    writer.start()
+    assert [holder.pid for holder in holders(tmp_path)] == [os.getpid()]
+    writer.join()
+    path.write_text(whole[:-1])
+    with pytest.raises(StudyError, match=r"rwlock: damaged; remove it"):
+        holders(tmp_path)
+
+
+def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with (
+        pytest.raises(StudyError, match=r"\.launch/lock: cannot be locked \(No locks available\)"),
+        only_launch(tmp_path),
+    ):
+        pytest.fail("a launch without its lock")
+    log = tmp_path / "log"
+    assert Runner(["true"], log).run() == NO_LOCK
+    assert reason(log, 0, NO_LOCK) == f"{log}: cannot be locked (No locks available); runs need flock"
+
+
+@pytest.mark.parametrize("value", ["true", "True"])
+def test_a_file_lock_left_behind_is_named(tmp_path, value):
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
-    (tmp_path / ".dvc" / "config").write_text("[core]\n    hardlink_lock = true\n")
+    (tmp_path / ".dvc" / "config").write_text(f"[core]\n    hardlink_lock = {value}\n")
     (tmp_path / ".dvc" / "tmp" / "lock").touch()
     with pytest.raises(StudyError, match=r"\.dvc/tmp/lock: there for .* remove it"):
         wait_for_locks(tmp_path, lambda _text: None, seconds=0.1)
@@ -430,22 +486,19 @@ def test_the_plan_is_read_from_dvc(toy, monkeypatch):
 class Here(Recorder):
     """In place of Ray: runs one after another, with the real DVC."""
 
+    workers: ClassVar[list[int]] = []
+
     def __init__(self, root: Path, logs: Path, *, address: str | None, workers: int, cores: int, gpus: int) -> None:
         super().__init__()
-        assert (address, workers, cores, gpus) == (None, 2, 1, 0)
+        assert (address, cores, gpus) == (None, 1, 0)
+        self.workers.append(workers)
         self.root, self.logs, self.environment = root, logs, dict[str, str]()
 
     def finished(self, seconds: float) -> list[tuple[Run, int]]:
         assert seconds > 0
         done = self.active.pop(0)
-        return [
-            (
-                done,
-                train(
-                    repro_run(done.target), str(self.root), self.environment, str(self.logs / f"{done.name}.log"), ()
-                ),
-            )
-        ]
+        log = str(self.logs / f"{done.name}.log")
+        return [(done, train(repro_run(done.target), str(self.root), self.environment, log, ()))]
 
     def close(self) -> None: ...
 
@@ -455,6 +508,7 @@ def test_a_launch_ends_as_dvc_repro_does_and_says_what_failed(toy, monkeypatch, 
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(toy.folder)
     monkeypatch.setattr(session, "RayEngine", Here)
+    monkeypatch.setattr(Here, "workers", [])
     (toy.folder / "fail-2-42").touch()
     assert session.launch(toy.folder, [], Settings(jobs=2)) == 1
     told = capfd.readouterr().err
@@ -466,7 +520,8 @@ def test_a_launch_ends_as_dvc_repro_does_and_says_what_failed(toy, monkeypatch, 
     (toy.folder / "fail-2-42").unlink()
     assert session.launch(toy.folder, [], Settings(jobs=2)) == 0
     told = capfd.readouterr().err
-    assert "1 runs to train" in told, "the others are up to date"
+    assert "1 runs to train, 1 at once" in told, "the others are up to date"
+    assert Here.workers == [2, 1], "one that is alone has the machine"
     assert (toy.folder / "report.txt").read_text() == "3 runs\n"
     assert toy.dvc("status").output.strip().endswith("Data and pipelines are up to date.")
     assert "didn't change" in toy.dvc("repro").output
@@ -479,7 +534,9 @@ def test_a_launch_ends_as_dvc_repro_does_and_says_what_failed(toy, monkeypatch, 
     assert "validation failed" in toy.dvc("status").output
     assert session.launch(toy.folder, [], Settings(jobs=2)) == 0
     told = capfd.readouterr().err
-    assert "dvc.lock: half written when its DVC was killed; put back as last staged by git" in told
+    assert (
+        "dvc.lock: DVC cannot read it, as after a kill; .launch/dvc.lock.damaged has it now; put back as last" in told
+    )
     assert "to train" not in told
     assert lock.read_text() == whole
     assert (toy.folder / ".launch" / "dvc.lock.damaged").read_text() == half
@@ -487,7 +544,7 @@ def test_a_launch_ends_as_dvc_repro_does_and_says_what_failed(toy, monkeypatch, 
     lock.write_text(half)
     assert session.launch(toy.folder, [], Settings(jobs=2)) == 0
     told = capfd.readouterr().err
-    assert "dvc.lock: half written when its DVC was killed; taken away, as git has none" in told
+    assert "dvc.lock: DVC cannot read it, as after a kill; .launch/dvc.lock.damaged has it now; git has none" in told
     assert "1-42: from the cache after" in told
     assert YAML(typ="safe").load(lock) == YAML(typ="safe").load(whole)
 

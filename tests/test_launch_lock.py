@@ -12,8 +12,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from lm.errors import StudyError
 from lm.launch import dvc as ours
 from lm.launch.dvc import with_entries
+from lm.launch.record import mend_locks
 from tests.toy import ROOT, Toy, toy_project
 
 TEXTS = st.one_of(
@@ -83,6 +85,8 @@ def test_the_study_s_own_lock_is_understood_and_given_back():
         "stages:\n  a:\n    cmd: x\nschema: '2.0'\n",
         "schema: '2.0'\ndatasets: []\nstages:\n  a:\n    cmd: x\n",
         "schema: '2.0'\nstages:\n  a:\n    cmd: x",
+        "schema: '2.0'\nstages:\n  'a':\n    cmd: x\n",
+        "schema: '2.0'\nstages:\n  \"b\":\n    cmd: x\n",
         "schema: '2.0'\nstages:\n  a:\n    cmd: x\n<<<<<<< HEAD\n",
     ],
 )
@@ -115,6 +119,15 @@ def test_dvc_of_a_launch_leaves_what_dvc_leaves(toy):
     assert lock.read_text() == f"# by hand\n{found}"
     wrong = toy.command("python", "-m", "lm.launch.dvc", "repro", "nothing"), toy.dvc("repro", "nothing")
     assert wrong[0] == wrong[1]
+
+
+def test_a_merge_is_left_to_who_merges(toy, monkeypatch):
+    monkeypatch.chdir(toy.folder)
+    both = "<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n"
+    (toy.folder / "dvc.lock").write_text(both)
+    with pytest.raises(StudyError, match=r"dvc\.lock: has two sides of a merge; take one"):
+        mend_locks(toy.folder, pytest.fail)
+    assert (toy.folder / "dvc.lock").read_text() == both
 
 
 def test_a_lock_is_whole_at_every_moment(tmp_path, monkeypatch):

@@ -35,15 +35,16 @@ def deal(
     jobs: int | None = None,
     can_pin: bool = hasattr(os, "sched_setaffinity"),
 ) -> list[Slot]:
-    """Slots for runs on processor cores: ``jobs`` of them, or as many as there are runs and cores.
+    """Slots for runs on processor cores: ``jobs`` of them, or as many as there are cores; never more than runs.
 
     Every slot has cores of its own, equally many. Raises :class:`StudyError` for more jobs than cores, and where
     ``jobs * threads`` exceeds the cores on a system that cannot keep a process to some of them.
     """
     if jobs is None:
-        jobs = max(1, min(runs, len(cores) if can_pin else len(cores) // threads))
+        jobs = max(1, len(cores) if can_pin else len(cores) // threads)
     if jobs > len(cores):
         raise StudyError(f"--jobs {jobs}: this machine has {len(cores)} cores; allowed: 1 to {len(cores)}")
+    jobs = min(jobs, runs)
     if jobs == 1:
         return [Slot()]
     if not can_pin:

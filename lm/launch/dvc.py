@@ -18,7 +18,7 @@ from typing import Any
 from dvc.cli import main
 from dvc.dvcfile import Lockfile, logger
 from dvc.stage.serialize import to_lockfile
-from dvc.utils.serialize import dumps_yaml
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from lm.launch.locks import state_folder
 
@@ -51,11 +51,17 @@ def _parsed(lock: str) -> dict[str, str] | None:
     found, position = dict[str, str](), len(_HEAD)
     while position < len(lock):
         entry = _ENTRY.match(lock, position)
-        if entry is None:
+        if entry is None or not _as_dvc_writes(entry["key"]):
             return None
         found[entry["key"]] = entry[0]
         position = entry.end()
     return found
+
+
+def _as_dvc_writes(key: str) -> bool:
+    """Whether a line that begins an entry has quotes only where DVC would put them."""
+    line = key.lstrip()
+    return line[0] not in "'\"" or dumps_yaml(loads_yaml(line)) == line
 
 
 def _dump_stages(self: Lockfile, stages: Sequence[Any], **options: Any) -> None:

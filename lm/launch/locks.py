@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -34,10 +35,12 @@ def only_launch(root: Path) -> Iterator[None]:
     with (state_folder(root) / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             who = file.read().strip() or "another launch"
             raise StudyError(f"{file.name}: {who} is at work in this folder; wait for it, or stop it") from None
+        except OSError as error:
+            raise StudyError(f"{file.name}: cannot be locked ({error.strerror}); runs need a disk with flock") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         file.flush()
@@ -56,12 +59,7 @@ class Holder:
 
 def holders(root: Path) -> list[Holder]:
     """Processes in DVC's table of locks whose number is in use here; DVC itself strikes out the others."""
-    try:
-        table = json.loads((root / _RWLOCK).read_text())
-    except FileNotFoundError:
-        return []
-    except ValueError:
-        raise StudyError(f"{_RWLOCK}: damaged; remove it while no `dvc` runs in this folder, on any machine") from None
+    table = _table(root / _RWLOCK)
     found: dict[tuple[int, str], list[str]] = {}
     for entries in (table.get("write", {}), table.get("read", {})):
         for path, infos in entries.items():
@@ -73,6 +71,21 @@ def holders(root: Path) -> list[Holder]:
         for (pid, command), paths in found.items()
         if psutil.pid_exists(pid)
     ]
+
+
+def _table(path: Path, tries: int = 20) -> dict[str, Any]:
+    """DVC's table of locks. DVC empties the file before it writes it anew, so what is half there is read again."""
+    while True:
+        tries -= 1
+        try:
+            return dict(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            if not tries:
+                remedy = "remove it while no `dvc` runs in this folder, on any machine"
+                raise StudyError(f"{_RWLOCK}: damaged; {remedy}") from None
+        time.sleep(0.1)
 
 
 def _is_dvc(pid: int) -> bool:
@@ -89,6 +102,7 @@ def wait_for_locks(root: Path, tell: Callable[[str], None], seconds: float = 150
     with what to do about it.
     """
     deadline, told = time.monotonic() + seconds, False
+    outlives = _lock_outlives_its_process(root)
     while True:
         held = holders(root)
         for holder in held:
@@ -97,7 +111,7 @@ def wait_for_locks(root: Path, tell: Callable[[str], None], seconds: float = 150
                     f"{_RWLOCK}: {holder.paths[0]} is locked by process {holder.pid} ({holder.command}), but here that "
                     f"is another program; unless DVC runs in this folder on another machine, remove the file"
                 )
-        stale = _leftover(root)
+        stale = _REPOSITORY_LOCK if outlives and (root / _REPOSITORY_LOCK).is_file() else None
         if not held and stale is None:
             return
         if not told:
@@ -116,8 +130,12 @@ def _named(held: list[Holder]) -> str:
     return ", ".join(f"process {holder.pid} ({holder.command})" for holder in held)
 
 
-def _leftover(root: Path) -> Path | None:
-    """The repository's lock, where it is a file that outlives a process that is killed (``core.hardlink_lock``)."""
-    local = [root / ".dvc" / name for name in ("config", "config.local")]
-    hardlinks = any("hardlink_lock = true" in path.read_text() for path in local if path.is_file())
-    return _REPOSITORY_LOCK if hardlinks and (root / _REPOSITORY_LOCK).is_file() else None
+def _lock_outlives_its_process(root: Path) -> bool:
+    """Whether the repository's lock is a file that stays where a process is killed (``core.hardlink_lock``)."""
+    # DVC takes a second to import
+    from dvc.config import Config, ConfigError
+
+    try:
+        return bool(Config(root / ".dvc")["core"].get("hardlink_lock"))
+    except ConfigError as error:
+        raise StudyError(f".dvc/config: {' '.join(str(error).split())}") from None

@@ -4,8 +4,8 @@
 itself: DVC dies of SIGTERM and leaves the training process alone, and a worker that is killed takes nobody with it.
 
 * The command runs in a process group of its own. To stop it, all that it has started gets SIGINT, now or as soon as it
-  starts: training saves a checkpoint and ends, and DVC then gives back its locks. DVC itself gets none: it would leave
-  ``dvc.lock`` half written, were it writing just then. SIGTERM, which schedulers send to every process, is ignored by
+  starts: training saves a checkpoint and ends, and DVC then gives back its locks. DVC itself gets none: it might be
+  writing just then. SIGTERM, which schedulers send to every process, is ignored by
   DVC alone; training has its own handler for it.
 * With ``--lifeline`` the runner leaves its parent's process tree and reads its orders from standard input: ``stop``,
   ``kill``, or the end of the stream, which says that whoever started it is gone: then it stops the command as well. Its
@@ -37,6 +37,8 @@ GRACE_SECONDS = 120.0
 """How long a command may take to stop in order, scoring a validation split included, before it is killed."""
 BUSY = 75
 """Exit status (EX_TEMPFAIL) where processes of an earlier runner hold the log and do not let go."""
+NO_LOCK = 71
+"""Exit status (EX_OSERR) where the log lies on a disk that knows no locks."""
 STOPPED = 130
 """Exit status of a command that was stopped on request."""
 
@@ -70,10 +72,10 @@ class Runner:
         self._orders.append("kill" if what == "kill" or self._orders else "stop")
 
     def run(self, lifeline: int | None = None) -> int:
-        """The command's exit status; 130 where it was stopped, 75 where the log stayed locked."""
+        """The command's exit status; 130 where it was stopped, 75 where the log stayed locked, 71 where none can be."""
         output = self._open_log()
-        if output is None:
-            return BUSY
+        if isinstance(output, int):
+            return output
         with output:
             if self._orders:
                 return STOPPED
@@ -90,7 +92,8 @@ class Runner:
             )
             return self._watch(process, lifeline)
 
-    def _open_log(self) -> IO[str] | None:
+    def _open_log(self) -> IO[str] | int:
+        """The log, locked, or the status to end with."""
         if self.log is None:
             return os.fdopen(os.dup(sys.stderr.fileno()), "w")
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +103,15 @@ class Runner:
             try:
                 fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return output
-            except OSError:
+            except BlockingIOError:
                 if time.monotonic() > deadline or self._orders:
                     output.close()
-                    return None
+                    return BUSY
                 time.sleep(_TICK)
+            except OSError as error:
+                with output:
+                    print(f"error: {self.log}: cannot be locked ({error.strerror}); runs need flock", file=output)
+                return NO_LOCK
 
     def _settle_child(self) -> None:
         # signals: what a scheduler sends to all processes is meant for training; DVC has to outlive it

@@ -95,18 +95,19 @@ def _upstream(root: Path, runs: Sequence[Run], stop: Stop) -> None:
 
 
 def _submit(root: Path, plan: Plan, settings: Settings, stop: Stop) -> int:
-    first, *later = plan.levels
-    _upstream(root, first, stop)
-    if stop.requests:
-        return STOPPED
-    missing = changed(root, first)
-    works = read_work(root, missing)
-    ordered = longest_first(missing, works)
-    waves = [ordered, *later]
-    if not any(waves):
+    later, missing = list(plan.levels), list[Run]()
+    while later and not missing:
+        level = later.pop(0)
+        _upstream(root, level, stop)
+        if stop.requests:
+            return STOPPED
+        missing = changed(root, level)
+    if not missing:
         tell("all runs are up to date")
         return run_here(repro(*plan.targets), root, stop)
-    threads = max((work.threads for work in works.values()), default=1)
+    works = read_work(root, missing)
+    waves = [longest_first(missing, works), *later]
+    threads = max(work.threads for work in works.values())
     cuda = any(work.cuda for work in works.values())
     for line in slurm.submit(root, logs_folder(root), plan, waves, settings, threads, cuda):
         tell(line)

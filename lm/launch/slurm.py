@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lm.errors import StudyError
+from lm.errors import StudyError, reading
 from lm.launch.command import SIDE_BY_SIDE, repro, repro_run
 from lm.launch.cores import waiting
 from lm.launch.locks import STATE
@@ -31,7 +31,8 @@ def refuse_beside(root: Path) -> None:
     path = root / _SUBMITTED
     if not path.is_file():
         return
-    jobs = json.loads(path.read_text())["jobs"]
+    with reading(path, "remove it once no job of a launch is in the queue", (ValueError, KeyError, TypeError)):
+        jobs = list(map(str, json.loads(path.read_text())["jobs"]))
     if shutil.which("squeue") is None:
         raise StudyError(
             f"{path}: SLURM jobs {', '.join(jobs)} may be at work here, and there is no squeue to ask; "
@@ -60,32 +61,62 @@ def submit(
     """
     if shutil.which("sbatch") is None:
         raise StudyError("--slurm: there is no sbatch here; run this where jobs are submitted from")
-    scripts = root / STATE / "slurm"
-    scripts.mkdir(parents=True, exist_ok=True)
     gpus = settings.gpus if settings.gpus is not None else int(cuda)
-    jobs: list[str] = []
+    queue = _Queue(root, settings)
     told: list[str] = []
     for number, wave in enumerate(waves):
-        if not wave:
-            continue
-        if jobs:
-            text = _script(root, settings, [_command(repro(*upstream_of(wave)))])
-            jobs.append(_sbatch(scripts, settings, f"between-{number}", text, ["--dependency=afterok:" + jobs[-1]]))
+        after = queue.jobs[-1:]
+        if after:
+            after = [queue.add(f"between-{number}", [_command(repro(*upstream_of(wave)))], _after("ok", after))]
         at_once = min(settings.jobs or len(wave), len(wave))
         options = [f"--array=0-{len(wave) - 1}%{at_once}", f"--cpus-per-task={settings.cores or threads}"]
         options += [f"--gres=gpu:{gpus}"] if gpus else []
         options += [f"--mem={settings.memory}"] if settings.memory else []
         options += [f"--time={settings.time}"] if settings.time else []
         options += [f"--signal=TERM@{settings.warning}"]
-        options += ["--dependency=afterok:" + jobs[-1]] if jobs else []
-        text = _script(root, settings, _training(wave, logs, settings, at_once, threads))
-        jobs.append(_sbatch(scripts, settings, f"runs-{number}", text, options))
-        told.append(f"job {jobs[-1]}: {len(wave)} runs, {at_once} at once; logs in {logs}")
-    text = _script(root, settings, [_command([sys.executable, "-m", "stages.launch", "--finish", *plan.targets])])
-    jobs.append(_sbatch(scripts, settings, "report", text, ["--dependency=afterany:" + ":".join(jobs)]))
-    told.append(f"job {jobs[-1]}: what depends on them, when they have ended; {scripts / 'report.log'}")
-    (root / _SUBMITTED).write_text(json.dumps({"jobs": jobs}) + "\n")
-    return [*told, f"to see how far: squeue --jobs={','.join(jobs)}; to stop: scancel {' '.join(jobs)}"]
+        training = _training(wave, logs, settings, at_once, threads)
+        job = queue.add(f"runs-{number}", training, options + _after("ok", after))
+        told.append(f"job {job}: {len(wave)} runs, {at_once} at once; logs in {logs}")
+    finish = _command([sys.executable, "-m", "stages.launch", "--finish", *plan.targets])
+    job = queue.add("report", [finish], _after("any", queue.jobs))
+    told.append(f"job {job}: what depends on them, when they have ended; {queue.scripts / 'report.log'}")
+    return [*told, f"to see how far: squeue --jobs={','.join(queue.jobs)}; to stop: scancel {' '.join(queue.jobs)}"]
+
+
+class _Queue:
+    """The jobs of one launch, known to the next one as soon as SLURM has taken them; all or none."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self._root, self._settings = root, settings
+        self.scripts = root / STATE / "slurm"
+        self.scripts.mkdir(parents=True, exist_ok=True)
+        self.jobs: list[str] = []
+
+    def add(self, name: str, body: Sequence[str], options: Sequence[str]) -> str:
+        """Submit a job; its number. Raises :class:`StudyError` where SLURM refuses: then it takes back the others."""
+        path = self.scripts / f"{name}.sh"
+        path.write_text(_script(self._root, self._settings, body))
+        array = any(option.startswith("--array") for option in options)
+        log = self.scripts / (f"{name}-%a.log" if array else f"{name}.log")
+        command = ["sbatch", "--parsable", f"--job-name=study-{name}", f"--output={log}"]
+        command += ["--requeue", "--open-mode=append"]
+        command += ["--kill-on-invalid-dep=yes"]  # what waits for a run that failed would stay in the queue for ever
+        command += [*self._settings.sbatch, *options, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        number = re.match(r"\d+", done.stdout)
+        if done.returncode or number is None:
+            if self.jobs:
+                subprocess.run(["scancel", *self.jobs], check=False)
+            raise StudyError(f"sbatch: {' '.join((done.stderr or done.stdout).split())}")
+        self.jobs.append(number.group())
+        partial = self.scripts / "jobs.partial"
+        partial.write_text(json.dumps({"jobs": self.jobs}) + "\n")
+        partial.replace(self._root / _SUBMITTED)
+        return self.jobs[-1]
+
+
+def _after(how: str, jobs: Sequence[str]) -> list[str]:
+    return [f"--dependency=after{how}:{':'.join(jobs)}"] if jobs else []
 
 
 def _command(words: Sequence[str]) -> str:
@@ -126,18 +157,3 @@ def _training(wave: Sequence[Run], logs: Path, settings: Settings, at_once: int,
         f'[ $status = {STOPPED} ] && scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" && sleep 60',
         "exit $status",
     ]
-
-
-def _sbatch(scripts: Path, settings: Settings, name: str, text: str, options: Sequence[str]) -> str:
-    """Submit a script; the job's number."""
-    path = scripts / f"{name}.sh"
-    path.write_text(text)
-    log = scripts / (f"{name}-%a.log" if any(option.startswith("--array") for option in options) else f"{name}.log")
-    command = ["sbatch", "--parsable", f"--job-name=study-{name}", f"--output={log}", "--requeue", "--open-mode=append"]
-    done = subprocess.run(
-        [*command, *settings.sbatch, *options, str(path)], capture_output=True, text=True, check=False
-    )
-    number = re.match(r"\d+", done.stdout)
-    if done.returncode or number is None:
-        raise StudyError(f"sbatch: {' '.join((done.stderr or done.stdout).split())}")
-    return number.group()
