@@ -213,3 +213,46 @@ def test_runs_spread_and_survive_preemption_and_the_loss_of_a_node(cluster, tmp_
     assert sum(text.count("going on from") for text in texts.values()) >= 2, states()
     assert (project.folder / "report.txt").read_text() == "3 runs\n", states()
     assert project.dvc("status").output.strip().endswith("Data and pipelines are up to date.")
+
+
+SECOND_LEVEL = """
+  choose:
+    cmd: python choose.py
+    deps: [runs/1-42, runs/2-42, choose.py]
+    outs: [chosen]
+  confirm:
+    cmd: python -m stages.train --config chosen/1.json --seed 43 --out runs/1-43
+    deps: [chosen, data/tokens, stages/train.py]
+    outs: [runs/1-43]
+"""
+CHOOSE = "import os, shutil; os.makedirs('chosen', exist_ok=True); shutil.copy('configs/1.json', 'chosen/1.json')\n"
+
+
+def test_what_waits_for_a_run_that_fails_leaves_the_queue_and_goes_on_the_next_time(cluster, tmp_path):
+    project = toy_project(tmp_path / "toy", cluster.environment, runs=2, steps=1)
+    (project.folder / "choose.py").write_text(CHOOSE)
+    with (project.folder / "dvc.yaml").open("a") as pipeline:
+        pipeline.write(SECOND_LEVEL)
+    (project.folder / "fail-1-42").touch()
+    (project.folder / "cluster.yaml").write_text("launch: {engine: slurm, cores: 1, memory: 10M}")
+    launch = project.folder / ".launch"
+
+    def states() -> str:
+        return "\n".join([*map(str, cluster.jobs()), *(path.read_text() for path in sorted(launch.rglob("*.log")))])
+
+    submitted = project.launch("--profile", "cluster.yaml")
+    assert submitted.status == 0, submitted.output
+    until(lambda: not cluster.jobs(), 90, states)
+    told = (launch / "slurm" / "report.log").read_text()
+    assert "1-42: not trained" in told
+    assert "2 of 3 runs are missing; what depends on them is left as it was" in told
+    assert set(project.results()) == {"2-42.json"}
+    assert not (project.folder / "chosen").exists()
+
+    (project.folder / "fail-1-42").unlink()
+    submitted = project.launch("--profile", "cluster.yaml")
+    assert "1 runs, 1 at once" in submitted.output, "the other one is done"
+    until(lambda: not cluster.jobs(), 90, states)
+    assert set(project.results()) == {"1-42.json", "2-42.json", "1-43.json"}, states()
+    assert (project.folder / "report.txt").read_text() == "3 runs\n", states()
+    assert project.dvc("status").output.strip().endswith("Data and pipelines are up to date.")
