@@ -2,7 +2,10 @@
 
 What git holds is compared with what the lock says of it: code and other inputs, parameters, commands, and results that
 are not in DVC's cache, such as the report. Of what lies in the cache alone, a stage's input must be what the lock says
-that another stage made. `dvc status` looks at the files of the runs too, which a fresh clone does not have.
+that other stages made: an output, a part of one, or a folder of outputs, such as `runs`, with nothing else in it. The
+lock has one checksum for an output that is a folder. An input that is a part of it, such as `data/corpus/card.json`, or
+that holds it among other outputs is compared where DVC's cache has the list of its files: where it was made, but not in
+a fresh clone. `dvc status` looks at the files of the runs too, which a fresh clone does not have.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc_data.hashfile.tree import Tree
 
 from lm.errors import StudyError, reported
 
@@ -29,7 +33,7 @@ def unfit(root: Path, pipelines: list[str]) -> dict[str, list[str]]:
     try:
         with Repo(str(root)) as repo:
             stages = [stage for stage in repo.index.stages if stage.path_in_repo in pipelines]
-            made = {out.fs_path: out for stage in repo.index.stages for out in stage.outs}
+            made = {Path(out.fs_path): out for stage in repo.index.stages for out in stage.outs}
             for stage in stages:
                 for what in _faults(stage, made):
                     found.setdefault(what, []).append(stage.name)
@@ -41,24 +45,45 @@ def unfit(root: Path, pipelines: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _faults(stage: Any, made: dict[str, Any]) -> list[str]:
+def _faults(stage: Any, made: dict[Path, Any]) -> list[str]:
     """What of a stage the lock does not know as it is; ``made`` holds all stages' outputs by their paths."""
     found = ["command"] if stage.cmd_changed else []
     for dependency in stage.deps:
-        if dependency.fs_path in made:
-            if dependency.hash_info != made[dependency.fs_path].hash_info:
-                found.append(str(dependency))
-        elif not _is_of_outputs(Path(dependency.fs_path), made):
+        path = Path(dependency.fs_path)
+        outs = {at: out for at, out in made.items() if at.is_relative_to(path) or path.is_relative_to(at)}
+        if not outs:
             found += _differing(dependency)
+        elif not _is_made(dependency, outs):
+            folder = all(path in at.parents for at in outs)
+            found.append(f"{dependency} (may hold only what stages make)" if folder else str(dependency))
     for out in stage.outs:
         if not out.use_cache:
             found += _differing(out)
     return found
 
 
-def _is_of_outputs(path: Path, made: dict[str, Any]) -> bool:
-    """Whether it lies in an output, or holds outputs: git has it not."""
-    return any(path in out.parents or out in path.parents for out in map(Path, made))
+def _is_made(dependency: Any, outs: dict[Path, Any]) -> bool:
+    """Whether a dependency is what the lock says of ``outs``: itself, the one that it is a part of, or those in it.
+
+    Taken to be so where it depends on the files of a folder and DVC's cache has no list of them.
+    """
+    path = Path(dependency.fs_path)
+    if path in outs:
+        return dependency.hash_info == outs[path].hash_info
+    files: dict[Path, Any] = {}
+    for at, out in outs.items():
+        listed = out.get_obj() if out.hash_info.isdir else [((), None, out.hash_info)]
+        if listed is None:
+            return True
+        files |= {at.joinpath(*key): hash_info for key, _, hash_info in listed}
+    if path in files:
+        return dependency.hash_info == files[path]
+    tree = Tree()
+    for file, hash_info in files.items():
+        if path in file.parents:
+            tree.add(file.relative_to(path).parts, None, hash_info)
+    tree.digest()
+    return dependency.hash_info == tree.hash_info
 
 
 def _differing(file: Any) -> list[str]:

@@ -13,21 +13,38 @@ from stages import locked
 PIPELINE = """
 stages:
   prepare:
-    cmd: mkdir data && cp code/part.py data/made.txt
+    cmd: mkdir -p data/texts/deep && cp code/part.py data/texts/made.txt && cp settings.yaml data/texts/deep/made.txt
     params: [size]
     deps: [code, settings.yaml]
-    outs: [data]
+    outs: [data/texts]
   train:
     matrix: {seed: [1, 2, 3, 4, 5]}
-    cmd: cp data/made.txt run-${item.seed}.txt
-    deps: [data/made.txt, trainer.py]
-    outs: ["run-${item.seed}.txt"]
+    cmd: >-
+      mkdir -p runs/${item.seed} && cp data/texts/made.txt run-${item.seed}.txt &&
+      echo ${item.seed} > runs/${item.seed}/weights.txt
+    deps: [data/texts/made.txt, trainer.py]
+    outs: ["run-${item.seed}.txt", "runs/${item.seed}/weights.txt"]
+  table:
+    cmd: cat runs/*/weights.txt data/texts/deep/made.txt > table.txt
+    deps: [runs, data, data/texts/deep]
+    outs:
+      - table.txt: {cache: false}
   report:
     cmd: cat run-1.txt > report.md
     deps: [run-1.txt, run-2.txt]
     outs:
       - report.md: {cache: false}
 """
+
+
+RUNS, DATA = (f"{folder} (may hold only what stages make)" for folder in ("runs", "data"))
+
+
+def reproduce(root, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        with Repo(str(root)) as repo:
+            repo.reproduce(**options)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +59,8 @@ def project(tmp_path_factory):
     (root / ".dvcignore").write_text("*.pyc\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        with Repo.init(str(root), no_scm=True) as repo:
-            repo.reproduce()
+        Repo.init(str(root), no_scm=True).close()
+    reproduce(root)
     return root
 
 
@@ -51,8 +68,14 @@ def project(tmp_path_factory):
 def clone(project, tmp_path):
     """The project without what is in the cache alone."""
     root = tmp_path / "clone"
-    shutil.copytree(project, root, ignore=shutil.ignore_patterns("cache", "tmp", "data", "run-*.txt"))
+    shutil.copytree(project, root, ignore=shutil.ignore_patterns("cache", "tmp", "data", "run*"))
     return root
+
+
+@pytest.fixture
+def workspace(project, tmp_path):
+    """The project with its cache and all that its stages made."""
+    return shutil.copytree(project, tmp_path / "workspace")
 
 
 def unfit(root):
@@ -92,19 +115,50 @@ def test_a_committed_result_that_is_gone(clone):
     assert unfit(clone) == {"report.md": ["report"]}
 
 
-def test_a_lock_that_holds_half_of_a_reproduction(clone):
+def test_a_workspace_with_its_runs_fits(workspace):
+    assert unfit(workspace) == {}
+
+
+@pytest.mark.parametrize(
+    ("out", "found"),
+    [("run-2.txt", {"run-2.txt": ["report"]}), ("runs/2/weights.txt", {RUNS: ["table"]})],
+)
+def test_a_lock_that_holds_half_of_a_reproduction(clone, out, found):
     """A stage was run again, and the lock of those after it is still the old one."""
     lock = clone / "dvc.lock"
-    head, made, rest = lock.read_text().partition("    - path: run-2.txt\n      hash: md5\n      md5: ")
+    head, made, rest = lock.read_text().partition(f"    - path: {out}\n      hash: md5\n      md5: ")
     assert made
     assert not rest.startswith("f" * 32)
     lock.write_text(head + made + "f" * 32 + rest[32:])
-    assert unfit(clone) == {"run-2.txt": ["report"]}
+    assert unfit(clone) == found
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        ("code/part.py", {"data/texts/made.txt": TRAIN, DATA: ["table"]}),
+        ("settings.yaml", {"data/texts/deep": ["table"], DATA: ["table"]}),
+    ],
+)
+def test_a_part_of_an_output_is_compared_where_the_cache_has_its_list(workspace, file, found):
+    (workspace / file).write_text("edited: 1\n")
+    reproduce(workspace, targets=["prepare"], single_item=True)
+    assert unfit(workspace) == found
+    shutil.rmtree(workspace / ".dvc" / "cache")
+    assert unfit(workspace) == {}
+
+
+def test_a_folder_of_outputs_holds_nothing_else(workspace):
+    (workspace / "runs" / "former").mkdir()
+    (workspace / "runs" / "former" / "weights.txt").write_text("of a removed experiment")
+    assert unfit(workspace) == {}
+    reproduce(workspace)
+    assert unfit(workspace) == {RUNS: ["table"]}
 
 
 def test_no_lock(clone):
     (clone / "dvc.lock").unlink()
-    assert set().union(*unfit(clone).values()) == {"prepare", "report", *TRAIN}
+    assert set().union(*unfit(clone).values()) == {"prepare", "table", "report", *TRAIN}
 
 
 @pytest.mark.parametrize(
