@@ -346,6 +346,16 @@ def test_a_user_may_name_the_license(tmp_path):
     assert load(tmp_path / "mine").license == "CC0"
 
 
+@pytest.mark.parametrize("source", ["web", "", "2", "[sotu]", "{sotu: hub}", "[[sotu]]"])
+def test_a_source_that_is_none(tmp_path, source):
+    (fill(tmp_path / "mine", 3) / "corpus.yaml").write_text(f"source: {source}\n")
+    with pytest.raises(
+        StudyError, match=r"/corpus\.yaml: source: unknown source .*; allowed: sotu, hub, or none"
+    ) as error:
+        load(tmp_path / "mine")
+    assert "\n" not in str(error.value)
+
+
 def test_dvc_looks_away_where_the_sources_do():
     ignored = (ROOT / ".dvcignore").read_text().split()
     assert [pattern for pattern in NOT_TEXT if f"/corpora/**/{pattern}" not in ignored] == []

@@ -163,7 +163,16 @@ class TestWhole:
         alike = make_curves({"1": {"curves": seeds(FALLING)}, "2": {"curves": seeds(FALLING)}})
         assert truth(alike, "best", "1") is Truth.OPEN
         assert truth(alike, "best", "2") is Truth.OPEN
+        assert truth(alike, "best", "1", "2") is Truth.OPEN
         assert truth(make_curves({"1": {"curves": STUCK}}), "best", "1") is Truth.OPEN
+
+    @pytest.mark.parametrize("by", ["best", "choice"])
+    def test_one_that_was_never_run_may_be_best(self, by):
+        assert truth(PAIR, by, "gpt-2-sgd") is Truth.OPEN
+        assert truth(PAIR, by, "1", "gpt-2-sgd") is Truth.OPEN
+
+    def test_best_with_one_that_was_never_run(self):
+        assert truth(PAIR, "best", "5", "gpt-2-sgd") is Truth.WRONG
 
     def test_choice(self):
         assert truth(PAIR, "choice", "1") is Truth.RIGHT
@@ -183,8 +192,31 @@ class TestWhole:
         overfitting = make_curves({"1": {"curves": RISING}, "5": {"run": ("gpt", 1, "adam"), "curves": FALLING}})
         assert truth(overfitting, "stopping", "1") is Truth.RIGHT
         assert truth(overfitting, "stopping", "1", "5") is Truth.WRONG
-        cosine = make_curves({"1": {"curves": RISING, "schedule": "cosine"}})
-        assert truth(cosine, "stopping", "1") is Truth.OPEN
+        harmful = make_curves({"1": {"curves": [5.5, 5.0, 5.1, 5.2, 5.3, 4.5]}})
+        assert truth(harmful, "stopping", "1", "gpt-2-sgd") is Truth.WRONG
+
+    @pytest.mark.parametrize(
+        ("says", "expected"),
+        [
+            (("gpt-2-sgd",), Truth.OPEN),
+            (("1", "gpt-2-sgd"), Truth.OPEN),
+            (("3",), Truth.OPEN),
+            (("7",), Truth.OPEN),
+            (("1", "3", "7"), Truth.OPEN),
+            (("5", "gpt-2-sgd"), Truth.WRONG),
+            (("5", "3"), Truth.WRONG),
+        ],
+    )
+    def test_stopping_of_what_cannot_be_replayed(self, says, expected):
+        runs = {
+            "1": {"curves": RISING},
+            "3": {"run": ("lstm", 1, "sgd"), "curves": RISING, "schedule": "cosine"},
+            "5": {"run": ("gpt", 1, "adam"), "curves": FALLING},
+            "7": {"run": ("gpt", 1, "sgd"), "curves": [5.0, 9.9], "status": "diverged"},
+        }
+        assert truth(make_curves(runs), "stopping", *says) is expected
+        del runs["1"], runs["5"]
+        assert truth(make_curves(runs), "stopping", "3") is Truth.OPEN
 
     @pytest.mark.parametrize(("by", "expected"), [(-0.3, Truth.RIGHT), (0.3, Truth.WRONG), (0.0, Truth.OPEN)])
     def test_remedy(self, by, expected):

@@ -247,6 +247,16 @@ class TestSummaries:
         assert summary.memory.footprint == pytest.approx(runs[~lone]["memory_footprint_mb"].mean())
         assert summary.validation_loss.mean == pytest.approx(runs["validation_loss"].mean()), "losses compare"
 
+    @pytest.mark.parametrize(
+        ("at_once", "seconds", "found"), [((2, 1), 100.0, 1), ((1, 1), 150.0, 1), ((2, 2), 150.0, 2)]
+    )
+    def test_runs_at_once_are_those_of_the_runs_that_the_time_is_of(self, at_once, seconds, found):
+        runs, epochs = make_results({"1": GRID["1"]}, seeds=(42, 43))
+        runs["side_by_side"], runs["train_seconds"] = at_once, (200.0, 100.0)
+        summary = summarize(runs, epochs)["1"]
+        assert summary.train_seconds.mean == pytest.approx(seconds)
+        assert (summary.side_by_side, "at once" in summary.hardware) == (found, found > 1)
+
     def test_hardware_marks(self):
         runs, epochs = make_results({"1": GRID["1"], "2": GRID["2"], "3": GRID["3"]})
         runs.loc[runs["experiment"] == "3", "hardware"] = "Other"

@@ -126,8 +126,13 @@ def test_the_card_tells_what_is_in_the_arrays(tmp_path):
     assert card["splits"]["test"]["unigram_perplexity"] == pytest.approx(6 / 1.5)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(text=st.text(alphabet="ab1.' \t\n\u00a0é日", max_size=60), size=st.integers(1, 8))
+TEXT = st.text(alphabet="ab1.' \t\n\u00a0é日", max_size=60)
+CONTROLS = st.text(alphabet="ab1. \n\r\v\f\x00\x1c\x1d\x1e\x1f\x85\u2028", max_size=60)
+"""Among these what Python takes for blanks and a tokenizer does not."""
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(text=TEXT | CONTROLS, size=st.integers(1, 8))
 def test_pieces_are_encoded_as_the_whole(tokenizer, gpt1, text, size):
     parts = pieces(text, size)
     assert "".join(parts) == text

@@ -25,7 +25,7 @@ _PIECE = 2**18
 """Characters of a document that are encoded at once."""
 _BATCH = 2**22
 """Characters of all documents that are encoded at once."""
-_LONE_BLANK = re.compile(r"(?<=\S)\s(?=\S)")
+_LONE_BLANK = re.compile(r"(?<=\S)[^\S\v\f\x1c-\x1f\x85](?=\S)")
 
 
 def spread(count: int, share: float) -> list[int]:
@@ -82,7 +82,9 @@ def pieces(text: str, size: int = _PIECE) -> list[str]:
     """``text`` in parts of about ``size`` characters that a tokenizer takes for the same words as the whole.
 
     Parts begin at a blank that has none beside it. Byte-level BPE joins one space with the word behind it and other
-    blanks with one another, and GPT-1's drops blanks: neither looks across such a place.
+    blanks with one another, and GPT-1's drops blanks: neither looks across such a place. Of Python's blanks those that
+    are control characters are none here, but for tab and line ends: GPT-1's takes them out and joins what stands on
+    both sides, and to byte-level BPE U+001C to U+001F are marks.
     """
     found, start = [], 0
     for cut in _LONE_BLANK.finditer(text):

@@ -21,7 +21,7 @@ from lm.findings.limits import Topic as LimitTopic
 from lm.findings.memory import Cause, compare_memory
 from lm.findings.quality import Standing
 from lm.findings.remedies import Result
-from lm.findings.stopping import Outcome
+from lm.findings.stopping import Outcome, Stopping
 from lm.findings.study import Findings
 from lm.findings.verdicts import Order, Reason, Verdict
 from lm.results.claims import By, Claim, refused
@@ -365,9 +365,9 @@ def _limit(claim: Claim, limits: Iterable[Limit]) -> Limit:
     return known[says]
 
 
-def _experiments(claim: Claim, summaries: Summaries) -> list[ExperimentSummary]:
-    sides = [_side(claim, says, says, summaries) for says in claim.says]
-    return [side.experiment for side in sides if side.experiment is not None]
+def _experiments(claim: Claim, summaries: Summaries) -> list[ExperimentSummary | None]:
+    """Those that a statement names; None for one that was never run."""
+    return [_side(claim, says, says, summaries).experiment for says in claim.says]
 
 
 def _best(claim: Claim, findings: Findings, judge: Judge) -> Truth:
@@ -377,15 +377,15 @@ def _best(claim: Claim, findings: Findings, judge: Judge) -> Truth:
         return Truth.OPEN
     if said == [quality.best]:
         return Truth.RIGHT if quality.standing is Standing.ONE_BEST else Truth.OPEN
-    return Truth.OPEN if said and all(each in quality.alike for each in said) else Truth.WRONG
+    return Truth.OPEN if all(each in (None, quality.best, *quality.alike) for each in said) else Truth.WRONG
 
 
 def _choice(claim: Claim, findings: Findings, judge: Judge) -> Truth:
     said, clock = _experiments(claim, findings.summaries), findings.wall_clock
-    if clock.choice is Choice.NOTHING or clock.pick is None or len(said) != 1:
+    if clock.choice is Choice.NOTHING or clock.pick is None or len(said) != 1 or said[0] is None:
         return Truth.OPEN
     taken = clock.pick.experiment
-    if said == [taken]:
+    if said[0] == taken:
         return Truth.RIGHT
     orders = {judge.time(said[0], taken).order, judge.loss(said[0], taken).order}
     return Truth.OPEN if orders == {Order.ALIKE} else Truth.WRONG
@@ -404,11 +404,16 @@ def _cause(claim: Claim, findings: Findings, judge: Judge) -> Truth:
 def _stopping(claim: Claim, findings: Findings, judge: Judge) -> Truth:
     """Whether early stopping would have stopped those it is said to stop, and harmed none."""
     del judge
-    said, stopping = _experiments(claim, findings.summaries), findings.stopping
-    if stopping.outcome is Outcome.NOT_VALID:
+    if findings.stopping.outcome is Outcome.COSTS_QUALITY:
+        return Truth.WRONG
+    return _together(_is_stopped(each, findings.stopping) for each in _experiments(claim, findings.summaries))
+
+
+def _is_stopped(experiment: ExperimentSummary | None, stopping: Stopping) -> Truth:
+    """Open for one that was never run, or of which no run can be replayed."""
+    if experiment is None or not stopping.of(experiment.id, stopping.patience):
         return Truth.OPEN
-    stopped = stopping.outcome is Outcome.SAVES and all(each in stopping.stopped for each in said)
-    return Truth.RIGHT if stopped else Truth.WRONG
+    return Truth.RIGHT if experiment in stopping.stopped else Truth.WRONG
 
 
 def _remedy(claim: Claim, findings: Findings, judge: Judge) -> Truth:

@@ -5,7 +5,6 @@ An experiment is a commit, so its settings and results are read from git: nothin
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import statistics
@@ -16,18 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 from ruamel.yaml import YAML
 
 from lm.errors import StudyError
+from lm.results import schema
+from lm.results.load import load_table
+from lm.results.summarize import summarize
 
 _DEPTH = 5
 """Parts of the name of an experiment's reference: refs/exps/<two digits>/<the rest of its base>/<name>."""
+_RUNS, _EPOCHS = "reports/runs.parquet", "reports/epochs.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One result: the validation loss in nats by experiment id, a mean over seeds, None where one diverged."""
+    """One result: the validation loss in nats by experiment id, a mean over seeds, None where one diverged.
+
+    What counts as diverged is said in :mod:`lm.results.states`.
+    """
 
     settings: dict[str, Any]
     folds: int
@@ -59,7 +65,8 @@ class CrossValidation:
 def read_folds(project: Path) -> list[Fold]:
     """The experiments in the repository of ``project`` that have a fold and results, oldest first.
 
-    Raises :class:`StudyError` where there is no git repository, which DVC keeps its experiments in.
+    Raises :class:`StudyError` where there is no git repository, which DVC keeps its experiments in, and for tables of
+    an experiment that cannot be read.
     """
     listed = _git(project, "for-each-ref", "--sort=creatordate", "--format=%(refname)", "refs/exps")
     if listed is None:
@@ -68,16 +75,14 @@ def read_folds(project: Path) -> list[Fold]:
     for name in listed.decode().split():
         if len(name.split("/")) != _DEPTH:
             continue
-        params, table = (
-            _git(project, "show", f"{name}:./params.yaml"),
-            _git(project, "show", f"{name}:./reports/runs.parquet"),
-        )
-        if params is None or table is None:
+        params, runs, epochs = (_git(project, "show", f"{name}:./{path}") for path in ("params.yaml", _RUNS, _EPOCHS))
+        if params is None or runs is None or epochs is None:
             continue
         settings = YAML(typ="safe", pure=True).load(params.decode())
         split = settings.pop("split", None) or {}
         if isinstance(split, dict) and split.get("folds"):
-            found.append(Fold(settings=settings, folds=split["folds"], fold=split["fold"], losses=_losses(table)))
+            losses = _losses(runs, epochs, name)
+            found.append(Fold(settings=settings, folds=split["folds"], fold=split["fold"], losses=losses))
     return found
 
 
@@ -116,18 +121,17 @@ def _row(name: str, losses: Sequence[float], folds: int) -> str:
         return f"| {name} | {count} | – | – | – | – | – |"
     mean = statistics.fmean(losses)
     spread = f"{statistics.stdev(losses):.4f}" if len(losses) > 1 else "–"
-    ends = " | ".join(_perplexity(each) for each in (mean, min(losses), max(losses)))
+    ends = " | ".join(f"{math.exp(each):.1f}" for each in (mean, min(losses), max(losses)))
     return f"| {name} | {count} | {mean:.4f} | {spread} | {ends} |"
 
 
-def _perplexity(loss: float) -> str:
-    return f"{math.exp(loss):.1f}" if loss < 100 else "> 1e43"
-
-
-def _losses(content: bytes) -> dict[str, float | None]:
-    runs = pd.read_parquet(io.BytesIO(content), columns=["experiment", "validation_loss"])
-    means = runs.groupby("experiment", sort=False)["validation_loss"].agg(lambda losses: losses.mean(skipna=False))
-    return {name: None if math.isnan(mean) else float(mean) for name, mean in means.items()}
+def _losses(runs: bytes, epochs: bytes, revision: str) -> dict[str, float | None]:
+    tables = (
+        load_table(pa.BufferReader(content), expected, f"{path} at {revision}")
+        for content, expected, path in ((runs, schema.RUNS, _RUNS), (epochs, schema.EPOCHS, _EPOCHS))
+    )
+    summaries = summarize(*tables)
+    return {each.id: None if each.diverged else each.validation_loss.mean for each in summaries.experiments}
 
 
 def _git(project: Path, *arguments: str) -> bytes | None:

@@ -98,7 +98,7 @@ RUNS = pa.schema(
         _field("tokens_per_second", _REAL, "tokens/s", "median over epochs of each epoch's median over steps"),
         _field("process_cpu_seconds", _REAL, "s", "this process's processor time during the training epochs"),
         _field("other_cpu_seconds", _REAL, "s", "other processes' processor time meanwhile; null where unknown"),
-        _field("side_by_side", _INT, "runs", "runs trained at once on this machine"),
+        _field("side_by_side", _INT, "runs", "runs trained at once, on all machines of a launch together; 1: alone"),
         _field("processes", _INT, "processes", "processes that trained the run together: part of its times alone"),
         _field("operations_per_epoch", _REAL, "", "floating-point operations of a training epoch, counted"),
         _field("memory_peak_mb", _REAL, "MiB", "peak of memory_measure over the whole run"),

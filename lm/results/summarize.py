@@ -93,7 +93,7 @@ def _experiment(rows: list[Row], epochs: dict[tuple[str, int], list[Row]], marks
         embedding_parameters=_whole(first["embedding_parameters"]),
         attention_parameters=_whole(first["attention_parameters"]),
         operations_per_epoch=finite(first["operations_per_epoch"]),
-        side_by_side=Counter(map(_side_by_side, rows)).most_common(1)[0][0],
+        side_by_side=next(_side_by_side(row) for row in rows if _hardware(row) == hardware),
         hardware=hardware,
         hardware_mark=marks[hardware],
     )

@@ -179,7 +179,7 @@ class ExperimentSummary:
     attention_parameters: int | None
     operations_per_epoch: float | None
     side_by_side: int
-    """Runs trained at once on its machine, of most of its runs; 1: none beside it."""
+    """Runs trained at once, on all machines of a launch together, of its runs on ``hardware``; 1: none beside it."""
     hardware: str
     """Hardware, threads and runs at once of most of its runs, in words."""
     hardware_mark: int

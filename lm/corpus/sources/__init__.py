@@ -51,12 +51,13 @@ def load_corpus(name: str, corpora: Path = CORPORA) -> Corpus | IdCorpus:
     folder = find_corpus(name, corpora)
     content = read_description(folder)
     if "source" in content:
-        if content["source"] not in SOURCES:
+        source = content["source"]
+        if not isinstance(source, str) or source not in SOURCES:
             raise StudyError(
-                f"{folder / DESCRIPTION}: source: unknown source {content['source']!r}; allowed: {', '.join(SOURCES)}, "
+                f"{folder / DESCRIPTION}: source: unknown source {source!r}; allowed: {', '.join(SOURCES)}, "
                 f"or none, for a folder that holds its texts itself"
             )
-        corpus: Corpus | IdCorpus = SOURCES[content["source"]](content, folder)
+        corpus: Corpus | IdCorpus = SOURCES[source](content, folder)
     else:
         corpus = _load_files(folder, parse_description(Description, content, folder))
     if isinstance(corpus, IdCorpus):
