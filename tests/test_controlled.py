@@ -529,6 +529,22 @@ class TestProtocol:
             ("rates: [0.001, 0.01]", "rates: [0.001, 0.01], lr: 0.1", "arms.a.lr: an arm has none"),
             ("of: a", "of: c", "arms.b.of: no arm 'c'"),
             ("dropout: 0.1}", "dropout: 0.1}\n  c: {part: remedies, of: b, times: [1, 2]}", "arms.c.of: 'b' is itself"),
+            ("of: a", "of: [a]", "arms.b.of: no arm '['a']'; allowed: a, b"),
+            ("of: a", "of: {a: 1}", "arms.b.of: no arm"),
+            ("optimizer: adam", "optimizer: null", "arms.a.optimizer: missing"),
+            ("[0.001, 0.01]", "[0.12345678, 0.12345679]", "arms.a.rates: [0.12345678, 0.12345679]: should differ in"),
+            ("times: [1, 3]", "times: [1, 1.0000001]", "arms.b.times: [1.0, 1.0000001]: should differ in"),
+            (
+                "[0.001, 0.01]",
+                "[1.0, 2.0]}\n  a_2: {of: a, part: depth, rates: [0.1, 0.2]",
+                "arms.a_2: a trial of arm a ",
+            ),
+            ("  b:", "  a_beyond1:", "arms.a_beyond1: a trial of arm a is called so; rename one of them"),
+            (
+                "dropout: 0.1}",
+                "dropout: 0.1}\n  b_x3: {part: remedies, of: a, times: [1]}",
+                "arms.b_x3: a trial of arm b ",
+            ),
             ("dropout: 0.1", "dropuot: 0.1", "did you mean 'dropout'?"),
             ("  b:", "  B-1:", "name 'B-1' is not allowed"),
         ],
@@ -547,6 +563,22 @@ class TestProtocol:
         path.write_text(PROTOCOL.replace("dropout: 0.1", "norm: pre"))
         with pytest.raises(StudyError, match=r"arms\.b\.norm: lstm has none"):
             load_protocol(path).resolve(load_study(ROOT / "params.yaml"), "b", 0.01)
+
+    def test_a_rate_that_none_may_have_names_the_arm(self, tmp_path):
+        """The trial's name, ``b_x10``, begins with another's, ``b_x1``."""
+        path = tmp_path / "protocol.yaml"
+        path.write_text(PROTOCOL.replace("[1, 3]", "[1, 10]"))
+        with pytest.raises(StudyError, match=r"arms\.b\.lr: 2000"):
+            load_protocol(path).resolve(load_study(ROOT / "params.yaml"), "b", 200.0)
+
+    def test_names_that_no_trial_has_are_allowed(self, tmp_path):
+        """Multiples of another arm's rate have no edges, and one trial beyond an edge is not two."""
+        path = tmp_path / "protocol.yaml"
+        path.write_text(
+            PROTOCOL
+            + "  b_beyond1: {part: remedies, of: a, times: [1]}\n  a_beyond2: {part: remedies, of: a, times: [1]}\n"
+        )
+        assert set(load_protocol(path).arms) == {"a", "b", "b_beyond1", "a_beyond2"}
 
     def test_multiples_of_the_rate_that_was_chosen(self, tmp_path):
         path = tmp_path / "protocol.yaml"
