@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
+from lm.config.architectures import all_sizes
 from lm.config.run import RunConfig
 from lm.config.study import load_study
 from lm.controlled.claims import Fate, compare
 from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
 from lm.controlled.outside import with_spread
 from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
-from lm.controlled.protocol import load_protocol
+from lm.controlled.protocol import Arm, load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
 from lm.controlled.report import write_report
 from lm.controlled.results import Controlled, load
@@ -272,6 +273,28 @@ class TestVerdicts:
             assert (verdict.second_best, verdict.other_rate) == (survival, rate)
 
 
+CHANGES = {
+    "model": ("lstm", ["lstm"], "architecture LSTM"),
+    "optimizer": ("sgd", ["sgd"], "under AdamW, SGD"),
+    "layers": (4, [4], "4 layers"),
+    "sizes": ('{"heads": 4, "mlp": 512}', ["heads 4"], "under AdamW, heads 4: "),
+    "weight_decay": (None, [None], "no weight decay"),
+    "momentum": (0.9, [0.9], "momentum 0.9"),
+    "beta2": (None, [None], "no beta2"),
+    "text_times": (10, [10], "10 times the text"),
+    "epochs": (1, [1], "1 epoch"),
+    "norm": ("pre", ["pre"], "pre-norm"),
+    "warmup": (0.1, [0.1], "warm-up 0.1"),
+    "schedule": ("cosine", ["cosine"], "cosine schedule"),
+    "clip": (None, [None], "no clipping"),
+    "dropout": (0.1, [0.1], "dropout 0.1"),
+    "label_smoothing": (0.1, [0.1], "label smoothing 0.1"),
+    "patience": (None, [None], "no patience"),
+    "shards": (2, [2], "shards 2"),
+}
+"""By the column in which an arm differs from what it treats: its value, what is found of it, the report's words."""
+
+
 @pytest.fixture(scope="module")
 def found() -> ControlledFindings:
     return find(study(whole()))
@@ -310,6 +333,36 @@ class TestFindings:
         assert (pre.norm, pre.rate, pre.at_least) == ("pre", 0.01, True)
         assert [each.loss for each in (post, pre)] == [
             next(trial.loss for trial in each.arm.trials if trial.rate == each.rate) for each in (post, pre)
+        ]
+
+    @pytest.mark.parametrize("column", CHANGES)
+    def test_each_setting_that_a_treatment_changes_is_told(self, column, tmp_path):
+        value, told, words = CHANGES[column]
+        untreated, treated = whole()["gpt_2"], {"part": "remedies", "of": "a"}
+        untreated = replace(untreated, columns={"clip": 0.5, "patience": 4})
+        own = {column: value} if hasattr(untreated, column) else {"columns": {**untreated.columns, column: value}}
+        found = find(study({"a": untreated, "b": replace(untreated, **treated, **own)}))
+        assert [each for key, each in found.study["b"].changed if key == column] == told
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert words in page
+        assert "None" not in page
+
+    def test_what_an_arms_line_may_hold_is_told(self):
+        apart = {"part", "of", "rates", "times", "lr"}
+        names = {"text": "text_times", **dict.fromkeys(all_sizes(), "sizes")}
+        assert {names.get(key, key) for key in Arm.known_keys()} - apart == set(CHANGES)
+
+    def test_a_weight_decay_with_another_size_is_not_the_decays_effect(self):
+        arms = {name: arm for name, arm in whole().items() if name in ("gpt_adam", "gpt_adamw", "gpt_decay")}
+        alone = find(study(arms))
+        assert Setting.STRONG_DECAY in {answer.setting for answer in alone.settings}
+        assert alone.treatments == ()
+        columns = {"weight_decay": 0.1, "sizes": '{"heads": 2, "mlp": 2048}'}
+        both = find(study(arms | {"gpt_decay": replace(arms["gpt_decay"], columns=columns)}))
+        assert Setting.STRONG_DECAY not in {answer.setting for answer in both.settings}
+        assert [each.contrast.first.worded for each in both.treatments] == [
+            (("sizes", "mlp 2048"), ("weight_decay", "0.1"))
         ]
 
     def test_all_together_is_told_from_one_remedy(self, found):
