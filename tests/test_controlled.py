@@ -447,6 +447,31 @@ class TestReport:
         assert read is not None
         assert read.budget == budget_of(found.study["gpt_2"].confirmed)
 
+    @pytest.mark.parametrize(
+        ("share", "equal"), [(0.981, True), (1.019, True), (0.97, False), (1.03, False), (None, False)]
+    )
+    def test_size_is_answered_where_it_is_equal_at_every_depth(self, share, equal, tmp_path):
+        arms, default = whole(), summarize(*make_results())
+        body = study(arms)["gpt_4"].body
+        assert body is not None
+        parameters = None if share is None else 4096 * 128 + round(share * body)
+        columns = {**arms["wide_lstm_4"].columns, "parameters": parameters}
+        found = find(study(arms | {"wide_lstm_4": replace(arms["wide_lstm_4"], columns=columns)}))
+        claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
+        write_report(found, claims, ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert ("sizes" in json.loads((tmp_path / "answers.json").read_text())["answered"]) is equal
+        assert ("at equal parameters of the body?" in page) is equal
+        assert (
+            "LSTM with 4 layers under AdamW against GPT-1 with 4 layers under AdamW: the default study has it" in page
+        )
+        assert ("and the bodies of equal size," in page) is equal
+
+    def test_no_question_of_size_is_answered_without_architectures(self, tmp_path):
+        first, second = two()
+        write_report(find(study({"a": first, "b": second})), (), ROOT / "reports" / "templates", tmp_path)
+        assert "sizes" not in json.loads((tmp_path / "answers.json").read_text())["answered"]
+
     def test_a_remedy_at_the_highest_rate_that_was_tried_is_told(self, tmp_path):
         arms = whole()
         higher = {0.001: 4.2, 0.003: 4.1}

@@ -19,7 +19,7 @@ def answers(findings: ControlledFindings) -> str:
     """JSON: the limits of the default report that are answered, and for which text and scale they are."""
     asked = {
         Topic.UNTUNED: bool(findings.rankings),
-        Topic.SIZES: bool(findings.matches),
+        Topic.SIZES: findings.equal_size,
         Topic.ONE_SEED: any(effect.deviation is not None for effect in findings.seed_effects),
     }
     text = findings.study.text
