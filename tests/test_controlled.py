@@ -26,6 +26,8 @@ from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades
 from lm.controlled.report import write_report
 from lm.controlled.results import Controlled, load
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
+from lm.controlled.text import more_text
+from lm.corpus.documents import Corpus, Document, write_corpus
 from lm.errors import StudyError
 from lm.findings.limits import budget_of
 from lm.findings.study import judge_of
@@ -747,6 +749,27 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     assert declared - runs <= whole, "depends on code that it does not run"
     assert runs - declared == set(), "runs code that it does not depend on"
     assert content["wdir"] == ".."
+
+
+class TestMoreText:
+    @pytest.fixture(scope="class")
+    def laptop(self):
+        return load_study(ROOT / "params.yaml").model_copy(update={"scale": "laptop"})
+
+    @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"kind": "ids"}'])
+    def test_of_a_damaged_corpus(self, laptop, tmp_path, content):
+        if content is not None:
+            (tmp_path / "card.json").write_text(content)
+        with pytest.raises(StudyError, match=r"card\.json: .*; run `dvc repro -f corpus`"):
+            more_text(laptop, 2, tmp_path, tmp_path, tmp_path / "out")
+
+    def test_of_token_ids(self, laptop, tmp_path):
+        documents = [Document("a", "words")]
+        write_corpus(Corpus("toy", "1", "none", dict.fromkeys(("train", "validation", "test"), documents)), tmp_path)
+        card = json.loads((tmp_path / "card.json").read_text())
+        (tmp_path / "card.json").write_text(json.dumps(card | {"kind": "ids"}))
+        with pytest.raises(StudyError, match="text 2: needs documents"):
+            more_text(laptop, 2, tmp_path, tmp_path, tmp_path / "out")
 
 
 def test_no_output_of_it_lies_where_the_default_study_looks():
