@@ -505,17 +505,25 @@ class TestReport:
 
     def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
         own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
+        assert "laptop,2048,early,controlled gpt_2,43," in own
+        table = with_spread(own, found.study)
+        before = len(own.splitlines())
+        assert table.splitlines()[:before] == own.splitlines(), "those of another vocabulary stay"
+        assert len(table.splitlines()) == before + 5 * 12
+        assert with_spread(table, found.study) == table, "putting them there twice is no more"
+        fewer = with_spread(table, replace(found.study, arms=found.study.arms[:2]))
+        assert len(fewer.splitlines()) == before + 5 * 2, "those of the study before are gone"
+        smaller = replace(found.study, text=replace(found.study.text, scale="smoke"))
+        both = with_spread(table, smaller)
+        assert both.splitlines()[: before + 5 * 12] == table.splitlines(), "those of another scale stay"
+        assert with_spread(with_spread(both, found.study), smaller) == both
         path = tmp_path / "spread.csv"
-        path.write_text(with_spread(own, found.study))
-        others = [line for line in own.splitlines() if "controlled " not in line]
-        assert path.read_text().splitlines()[: len(others)] == others
-        assert len(path.read_text().splitlines()) == len(others) + 5 * 12, "those of the study before are gone"
-        assert with_spread(path.read_text(), found.study) == path.read_text(), "putting them there twice is no more"
+        path.write_text(both)
         deviation = load_spread(path).of("laptop", 4096, Kind.EARLY)
         assert deviation is not None
         assert not deviation.borrowed
         assert deviation.freedom == 4 * 12  # untreated arms of which no seed failed
-        assert "wide_lstm_4" not in path.read_text()
+        assert "laptop,4096,early,controlled wide_lstm_4" not in both
 
     @pytest.mark.parametrize(
         ("confirmed", "words"),
