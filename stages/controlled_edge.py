@@ -6,7 +6,7 @@ import argparse
 import json
 
 from lm.controlled.places import beyond_config, edge_file
-from lm.controlled.protocol import load_protocol
+from lm.controlled.protocol import beyond_point, load_protocol, trial_id
 from lm.controlled.rates import Edge, at_rate, edge_of, rates_beyond, read_trials
 from lm.errors import reported
 
@@ -24,7 +24,7 @@ def main() -> None:
     edge_file(name).write_text(json.dumps({"edge": edge}) + "\n")
     beyond_config(name, 1).parent.mkdir(parents=True, exist_ok=True)
     for number, rate in enumerate(rates_beyond([trial.rate for trial in trials], edge, protocol.beyond), 1):
-        config = at_rate(trials[0].config, rate, f"{name}_beyond{number}")
+        config = at_rate(trials[0].config, rate, trial_id(name, beyond_point(number)))
         beyond_config(name, number).write_text(config.to_json())
 
 

@@ -124,8 +124,11 @@ def whole() -> dict[str, Invented]:
     """All parts, with results such as the real study may have."""
     lstm, gpt = ADAPTIVE["lstm"], ADAPTIVE["gpt"]
     deep = {"weight_decay": 0.0005, "optimizer": "adamw"}
-    wide = '{"lstm_hidden": 156}'
     four = (0.0003, 0.001, 0.003, 0.01)
+
+    def wide(layers: int) -> dict[str, Any]:
+        """An LSTM whose body is the GPT's within 1 %."""
+        return {"sizes": '{"lstm_hidden": 156}', "parameters": 4096 * 128 + 195_936 * layers}
 
     def remedy(of: str, model: str, loss: float, base: float, seed: int, **columns: Any) -> Invented:
         rates = {base: loss, 3 * base: loss + 0.04}
@@ -143,7 +146,6 @@ def whole() -> dict[str, Invented]:
         )
 
     bistable = around(4.55, 0.02) | {44: PLATEAU + 0.01, 47: None}
-    base = {"sizes": wide}
     return {
         "lstm_adam": Invented(
             model="lstm", optimizer="adam", trials=curve(0.01, 4.36, lstm), confirmed=around(4.41, seed=1)
@@ -188,7 +190,7 @@ def whole() -> dict[str, Invented]:
             part="depth",
             trials=curve(0.01, 4.33, lstm[1:5]),
             confirmed=around(4.38),
-            columns=base,
+            columns=wide(1),
         ),
         "wide_lstm_2": Invented(
             model="lstm",
@@ -197,7 +199,7 @@ def whole() -> dict[str, Invented]:
             part="depth",
             trials=curve(0.01, 4.35, lstm[1:5]),
             confirmed=around(4.4, seed=5),
-            columns=base,
+            columns=wide(2),
         ),
         "wide_lstm_4": Invented(
             model="lstm",
@@ -206,7 +208,7 @@ def whole() -> dict[str, Invented]:
             part="depth",
             trials=curve(0.003, 4.5, lstm[1:5]),
             confirmed=bistable,
-            columns=base,
+            columns=wide(4),
         ),
         "gpt_2": Invented(
             model="gpt",
@@ -252,7 +254,7 @@ def whole() -> dict[str, Invented]:
             dropout=0.1,
             weight_decay=0.1,
         ),
-        "wide_lstm_4_dropout": remedy("wide_lstm_4", "lstm", 4.5, 0.003, 13, **base, dropout=0.1),
+        "wide_lstm_4_dropout": remedy("wide_lstm_4", "lstm", 4.5, 0.003, 13, **wide(4), dropout=0.1),
         "gpt_decay": Invented(
             model="gpt",
             optimizer="adamw",

@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 import yaml
 
+from lm.config.architectures import all_sizes
 from lm.config.run import RunConfig
 from lm.config.study import load_study
 from lm.controlled.claims import Fate, compare
 from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
 from lm.controlled.outside import with_spread
 from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
-from lm.controlled.protocol import load_protocol
+from lm.controlled.protocol import Arm, load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
 from lm.controlled.report import write_report
 from lm.controlled.results import Controlled, load
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
+from lm.controlled.text import more_text
+from lm.corpus.documents import Corpus, Document, write_corpus
 from lm.errors import StudyError
 from lm.findings.limits import budget_of
 from lm.findings.study import judge_of
@@ -272,6 +275,28 @@ class TestVerdicts:
             assert (verdict.second_best, verdict.other_rate) == (survival, rate)
 
 
+CHANGES = {
+    "model": ("lstm", ["lstm"], "architecture LSTM"),
+    "optimizer": ("sgd", ["sgd"], "under AdamW, SGD"),
+    "layers": (4, [4], "4 layers"),
+    "sizes": ('{"heads": 4, "mlp": 512}', ["heads 4"], "under AdamW, heads 4: "),
+    "weight_decay": (None, [None], "no weight decay"),
+    "momentum": (0.9, [0.9], "momentum 0.9"),
+    "beta2": (None, [None], "no beta2"),
+    "text_times": (10, [10], "10 times the text"),
+    "epochs": (1, [1], "1 epoch"),
+    "norm": ("pre", ["pre"], "pre-norm"),
+    "warmup": (0.1, [0.1], "warm-up 0.1"),
+    "schedule": ("cosine", ["cosine"], "cosine schedule"),
+    "clip": (None, [None], "no clipping"),
+    "dropout": (0.1, [0.1], "dropout 0.1"),
+    "label_smoothing": (0.1, [0.1], "label smoothing 0.1"),
+    "patience": (None, [None], "no patience"),
+    "shards": (2, [2], "shards 2"),
+}
+"""By the column in which an arm differs from what it treats: its value, what is found of it, the report's words."""
+
+
 @pytest.fixture(scope="module")
 def found() -> ControlledFindings:
     return find(study(whole()))
@@ -310,6 +335,36 @@ class TestFindings:
         assert (pre.norm, pre.rate, pre.at_least) == ("pre", 0.01, True)
         assert [each.loss for each in (post, pre)] == [
             next(trial.loss for trial in each.arm.trials if trial.rate == each.rate) for each in (post, pre)
+        ]
+
+    @pytest.mark.parametrize("column", CHANGES)
+    def test_each_setting_that_a_treatment_changes_is_told(self, column, tmp_path):
+        value, told, words = CHANGES[column]
+        untreated, treated = whole()["gpt_2"], {"part": "remedies", "of": "a"}
+        untreated = replace(untreated, columns={"clip": 0.5, "patience": 4})
+        own = {column: value} if hasattr(untreated, column) else {"columns": {**untreated.columns, column: value}}
+        found = find(study({"a": untreated, "b": replace(untreated, **treated, **own)}))
+        assert [each for key, each in found.study["b"].changed if key == column] == told
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert words in page
+        assert "None" not in page
+
+    def test_what_an_arms_line_may_hold_is_told(self):
+        apart = {"part", "of", "rates", "times", "lr"}
+        names = {"text": "text_times", **dict.fromkeys(all_sizes(), "sizes")}
+        assert {names.get(key, key) for key in Arm.known_keys()} - apart == set(CHANGES)
+
+    def test_a_weight_decay_with_another_size_is_not_the_decays_effect(self):
+        arms = {name: arm for name, arm in whole().items() if name in ("gpt_adam", "gpt_adamw", "gpt_decay")}
+        alone = find(study(arms))
+        assert Setting.STRONG_DECAY in {answer.setting for answer in alone.settings}
+        assert alone.treatments == ()
+        columns = {"weight_decay": 0.1, "sizes": '{"heads": 2, "mlp": 2048}'}
+        both = find(study(arms | {"gpt_decay": replace(arms["gpt_decay"], columns=columns)}))
+        assert Setting.STRONG_DECAY not in {answer.setting for answer in both.settings}
+        assert [each.contrast.first.worded for each in both.treatments] == [
+            (("sizes", "mlp 2048"), ("weight_decay", "0.1"))
         ]
 
     def test_all_together_is_told_from_one_remedy(self, found):
@@ -394,6 +449,31 @@ class TestReport:
         assert read is not None
         assert read.budget == budget_of(found.study["gpt_2"].confirmed)
 
+    @pytest.mark.parametrize(
+        ("share", "equal"), [(0.981, True), (1.019, True), (0.97, False), (1.03, False), (None, False)]
+    )
+    def test_size_is_answered_where_it_is_equal_at_every_depth(self, share, equal, tmp_path):
+        arms, default = whole(), summarize(*make_results())
+        body = study(arms)["gpt_4"].body
+        assert body is not None
+        parameters = None if share is None else 4096 * 128 + round(share * body)
+        columns = {**arms["wide_lstm_4"].columns, "parameters": parameters}
+        found = find(study(arms | {"wide_lstm_4": replace(arms["wide_lstm_4"], columns=columns)}))
+        claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
+        write_report(found, claims, ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert ("sizes" in json.loads((tmp_path / "answers.json").read_text())["answered"]) is equal
+        assert ("at equal parameters of the body?" in page) is equal
+        assert (
+            "LSTM with 4 layers under AdamW against GPT-1 with 4 layers under AdamW: the default study has it" in page
+        )
+        assert ("and the bodies of equal size," in page) is equal
+
+    def test_no_question_of_size_is_answered_without_architectures(self, tmp_path):
+        first, second = two()
+        write_report(find(study({"a": first, "b": second})), (), ROOT / "reports" / "templates", tmp_path)
+        assert "sizes" not in json.loads((tmp_path / "answers.json").read_text())["answered"]
+
     def test_a_remedy_at_the_highest_rate_that_was_tried_is_told(self, tmp_path):
         arms = whole()
         higher = {0.001: 4.2, 0.003: 4.1}
@@ -425,17 +505,25 @@ class TestReport:
 
     def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
         own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
+        assert "laptop,2048,early,controlled gpt_2,43," in own
+        table = with_spread(own, found.study)
+        before = len(own.splitlines())
+        assert table.splitlines()[:before] == own.splitlines(), "those of another vocabulary stay"
+        assert len(table.splitlines()) == before + 5 * 12
+        assert with_spread(table, found.study) == table, "putting them there twice is no more"
+        fewer = with_spread(table, replace(found.study, arms=found.study.arms[:2]))
+        assert len(fewer.splitlines()) == before + 5 * 2, "those of the study before are gone"
+        smaller = replace(found.study, text=replace(found.study.text, scale="smoke"))
+        both = with_spread(table, smaller)
+        assert both.splitlines()[: before + 5 * 12] == table.splitlines(), "those of another scale stay"
+        assert with_spread(with_spread(both, found.study), smaller) == both
         path = tmp_path / "spread.csv"
-        path.write_text(with_spread(own, found.study))
-        others = [line for line in own.splitlines() if "controlled " not in line]
-        assert path.read_text().splitlines()[: len(others)] == others
-        assert len(path.read_text().splitlines()) == len(others) + 5 * 12, "those of the study before are gone"
-        assert with_spread(path.read_text(), found.study) == path.read_text(), "putting them there twice is no more"
+        path.write_text(both)
         deviation = load_spread(path).of("laptop", 4096, Kind.EARLY)
         assert deviation is not None
         assert not deviation.borrowed
         assert deviation.freedom == 4 * 12  # untreated arms of which no seed failed
-        assert "wide_lstm_4" not in path.read_text()
+        assert "laptop,4096,early,controlled wide_lstm_4" not in both
 
     @pytest.mark.parametrize(
         ("confirmed", "words"),
@@ -529,6 +617,22 @@ class TestProtocol:
             ("rates: [0.001, 0.01]", "rates: [0.001, 0.01], lr: 0.1", "arms.a.lr: an arm has none"),
             ("of: a", "of: c", "arms.b.of: no arm 'c'"),
             ("dropout: 0.1}", "dropout: 0.1}\n  c: {part: remedies, of: b, times: [1, 2]}", "arms.c.of: 'b' is itself"),
+            ("of: a", "of: [a]", "arms.b.of: no arm '['a']'; allowed: a, b"),
+            ("of: a", "of: {a: 1}", "arms.b.of: no arm"),
+            ("optimizer: adam", "optimizer: null", "arms.a.optimizer: missing"),
+            ("[0.001, 0.01]", "[0.12345678, 0.12345679]", "arms.a.rates: [0.12345678, 0.12345679]: should differ in"),
+            ("times: [1, 3]", "times: [1, 1.0000001]", "arms.b.times: [1.0, 1.0000001]: should differ in"),
+            (
+                "[0.001, 0.01]",
+                "[1.0, 2.0]}\n  a_2: {of: a, part: depth, rates: [0.1, 0.2]",
+                "arms.a_2: a trial of arm a ",
+            ),
+            ("  b:", "  a_beyond1:", "arms.a_beyond1: a trial of arm a is called so; rename one of them"),
+            (
+                "dropout: 0.1}",
+                "dropout: 0.1}\n  b_x3: {part: remedies, of: a, times: [1]}",
+                "arms.b_x3: a trial of arm b ",
+            ),
             ("dropout: 0.1", "dropuot: 0.1", "did you mean 'dropout'?"),
             ("  b:", "  B-1:", "name 'B-1' is not allowed"),
         ],
@@ -547,6 +651,22 @@ class TestProtocol:
         path.write_text(PROTOCOL.replace("dropout: 0.1", "norm: pre"))
         with pytest.raises(StudyError, match=r"arms\.b\.norm: lstm has none"):
             load_protocol(path).resolve(load_study(ROOT / "params.yaml"), "b", 0.01)
+
+    def test_a_rate_that_none_may_have_names_the_arm(self, tmp_path):
+        """The trial's name, ``b_x10``, begins with another's, ``b_x1``."""
+        path = tmp_path / "protocol.yaml"
+        path.write_text(PROTOCOL.replace("[1, 3]", "[1, 10]"))
+        with pytest.raises(StudyError, match=r"arms\.b\.lr: 2000"):
+            load_protocol(path).resolve(load_study(ROOT / "params.yaml"), "b", 200.0)
+
+    def test_names_that_no_trial_has_are_allowed(self, tmp_path):
+        """Multiples of another arm's rate have no edges, and one trial beyond an edge is not two."""
+        path = tmp_path / "protocol.yaml"
+        path.write_text(
+            PROTOCOL
+            + "  b_beyond1: {part: remedies, of: a, times: [1]}\n  a_beyond2: {part: remedies, of: a, times: [1]}\n"
+        )
+        assert set(load_protocol(path).arms) == {"a", "b", "b_beyond1", "a_beyond2"}
 
     def test_multiples_of_the_rate_that_was_chosen(self, tmp_path):
         path = tmp_path / "protocol.yaml"
@@ -637,6 +757,27 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     assert declared - runs <= whole, "depends on code that it does not run"
     assert runs - declared == set(), "runs code that it does not depend on"
     assert content["wdir"] == ".."
+
+
+class TestMoreText:
+    @pytest.fixture(scope="class")
+    def laptop(self):
+        return load_study(ROOT / "params.yaml").model_copy(update={"scale": "laptop"})
+
+    @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"kind": "ids"}'])
+    def test_of_a_damaged_corpus(self, laptop, tmp_path, content):
+        if content is not None:
+            (tmp_path / "card.json").write_text(content)
+        with pytest.raises(StudyError, match=r"card\.json: .*; run `dvc repro -f corpus`"):
+            more_text(laptop, 2, tmp_path, tmp_path, tmp_path / "out")
+
+    def test_of_token_ids(self, laptop, tmp_path):
+        documents = [Document("a", "words")]
+        write_corpus(Corpus("toy", "1", "none", dict.fromkeys(("train", "validation", "test"), documents)), tmp_path)
+        card = json.loads((tmp_path / "card.json").read_text())
+        (tmp_path / "card.json").write_text(json.dumps(card | {"kind": "ids"}))
+        with pytest.raises(StudyError, match="text 2: needs documents"):
+            more_text(laptop, 2, tmp_path, tmp_path, tmp_path / "out")
 
 
 def test_no_output_of_it_lies_where_the_default_study_looks():

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from lm.config.run import RunConfig
 from lm.config.study import Study
 from lm.controlled import places
-from lm.controlled.protocol import Arm, Protocol
+from lm.controlled.protocol import Arm, Protocol, beyond_point, trial_id
 from lm.controlled.rates import Edge, read_edge
 from lm.controlled.schema import DOCUMENTS, RUNS, Role
 from lm.errors import StudyError
@@ -44,7 +44,7 @@ def all_runs(protocol: Protocol) -> Iterator[Place]:
             config = places.trial_config(name, point, relative=arm.times is not None)
             yield _trial(name, Role.TRIAL, point, protocol.tuning_seed, config, places.trial_run(name, point))
         for number in _needed(name, arm, protocol.beyond):
-            point, run = f"beyond{number}", places.beyond_run(name, number)
+            point, run = beyond_point(number), places.beyond_run(name, number)
             config = places.beyond_config(name, number)
             yield _trial(name, Role.BEYOND, point, protocol.tuning_seed, config, run)
         for seed in protocol.seeds:
@@ -60,7 +60,7 @@ def all_runs(protocol: Protocol) -> Iterator[Place]:
 
 
 def _trial(arm: str, role: Role, point: str, seed: int, config: Path, run: Path) -> Place:
-    return Place(arm=arm, role=role, point=point, experiment=f"{arm}_{point}", seed=seed, config=config, run=run)
+    return Place(arm=arm, role=role, point=point, experiment=trial_id(arm, point), seed=seed, config=config, run=run)
 
 
 def _needed(name: str, arm: Arm, beyond: int) -> range:

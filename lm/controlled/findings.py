@@ -47,6 +47,9 @@ class Outcome(StrEnum):
 MATTERS = 2 * TRIFLE
 """Nats a token (1 % of perplexity) within which a whole interval must lie for two arms to be called alike."""
 
+SAME_SIZE = 0.02
+"""Share by which the parameters of two bodies may differ that are called of equal size."""
+
 
 class Survival(StrEnum):
     """Whether a verdict's direction is the same at other rates (validation, tuning seed): each arm at its second-best
@@ -83,6 +86,16 @@ class Contrast:
     def corrected_away(self) -> bool:
         """Whether only the correction for many comparisons keeps the difference from being claimed."""
         return self.outcome is Outcome.UNDECIDED and self.paired is not None and self.paired.p < LEVEL
+
+    @property
+    def body_ratio(self) -> float | None:
+        """Parameters beside embeddings, first over second."""
+        return self.first.body / self.second.body if self.first.body and self.second.body else None
+
+    @property
+    def equal_size(self) -> bool:
+        """Whether the bodies are known to have as many parameters (``SAME_SIZE``)."""
+        return self.body_ratio is not None and abs(self.body_ratio - 1) <= SAME_SIZE
 
     @property
     def ratio(self) -> float | None:
@@ -230,12 +243,11 @@ class SettingAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Two architectures at one depth. ``body_ratio``: parameters beside embeddings, first over second. ``time``:
-    seconds of training that both are given, ``first_then``, ``second_then`` the mean best validation loss by then."""
+    """Two architectures at one depth. ``time``: seconds of training that both are given, ``first_then``,
+    ``second_then`` the mean best validation loss by then."""
 
     layers: int
     contrast: Contrast
-    body_ratio: float | None
     time: float | None
     first_then: float | None
     second_then: float | None
@@ -328,6 +340,11 @@ class ControlledFindings:
     seed_effects: tuple[SeedEffect, ...]
     pooled: tuple[Pooled, ...]
     cost: Cost
+
+    @property
+    def equal_size(self) -> bool:
+        """Whether architectures are compared, and with bodies of equal size at every depth."""
+        return bool(self.matches) and all(match.contrast.equal_size for match in self.matches)
 
     @property
     def contrasts(self) -> tuple[tuple[str, Contrast], ...]:
@@ -488,7 +505,6 @@ def _matches(study: Controlled) -> tuple[Match, ...]:
         Match(
             layers=layers,
             contrast=contrast,
-            body_ratio=first.body / second.body if first.body and second.body else None,
             **_at_equal_time(first, second),
         )
         for (layers, first, second), contrast in zip(pairs, contrasts, strict=True)

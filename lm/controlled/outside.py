@@ -19,7 +19,7 @@ def answers(findings: ControlledFindings) -> str:
     """JSON: the limits of the default report that are answered, and for which text and scale they are."""
     asked = {
         Topic.UNTUNED: bool(findings.rankings),
-        Topic.SIZES: bool(findings.matches),
+        Topic.SIZES: findings.equal_size,
         Topic.ONE_SEED: any(effect.deviation is not None for effect in findings.seed_effects),
     }
     text = findings.study.text
@@ -45,9 +45,12 @@ _OURS = "controlled "
 def with_spread(table: str, study: Controlled) -> str:
     """The text of ``reports/reference/spread.csv`` with the study's rows in the place of those of a former one.
 
-    There is one row a confirmation of an untreated arm.
+    There is one row a confirmation of an untreated arm. A study at another scale, or with another vocabulary, keeps its
+    rows.
     """
-    others = [row for row in csv.reader(io.StringIO(table)) if len(row) < 4 or not row[3].startswith(_OURS)]
+    own = [study.text.scale, str(study.text.vocabulary)]
+    rows = csv.reader(io.StringIO(table))
+    others = [row for row in rows if row[:2] != own or len(row) < 4 or not row[3].startswith(_OURS)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows(others)
@@ -57,6 +60,5 @@ def with_spread(table: str, study: Controlled) -> str:
         for run in arm.confirmed.runs:
             loss = perplexity(run.validation_loss)
             if loss is not None:
-                name, scale = _OURS + arm.name, study.text.scale
-                writer.writerow([scale, study.text.vocabulary, run.course.kind, name, run.seed, f"{loss:.4f}"])
+                writer.writerow([*own, run.course.kind, _OURS + arm.name, run.seed, f"{loss:.4f}"])
     return text.getvalue()

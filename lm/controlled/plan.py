@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from lm.controlled import places
 from lm.controlled.places import ACTIVE, PIPELINE, PLAN
-from lm.controlled.protocol import Protocol
+from lm.controlled.protocol import Protocol, beyond_point, trial_id
 from lm.errors import StudyError
 
 _HEAD = "# Written by `python -m stages.controlled_plan` from controlled/protocol.yaml: every stage of the study.\n"
@@ -31,7 +31,7 @@ def plan(protocol: Protocol) -> dict[str, Any]:
         "more_text": {str(arm.text): {"times": arm.text} for arm in arms.values() if arm.text > 1},
         "after": {name: {"tuned": str(places.tuned_config(str(arm.of)))} for name, arm in arms.items() if arm.times},
         "trials": {
-            f"{name}_{point}": {
+            trial_id(name, point): {
                 "config": str(places.trial_config(name, point, relative=arm.times is not None)),
                 "tokens": str(places.tokens(arm.text)),
                 "run": str(places.trial_run(name, point)),
@@ -41,7 +41,7 @@ def plan(protocol: Protocol) -> dict[str, Any]:
         },
         "grids": {name: {"configs": str(places.CONFIGS / "grid" / name)} for name, arm in arms.items() if arm.rates},
         "beyond": {
-            f"{name}_beyond{number}": {
+            trial_id(name, beyond_point(number)): {
                 "config": str(places.beyond_config(name, number)),
                 "edge": str(places.edge_file(name)),
                 "tokens": str(places.tokens(arm.text)),

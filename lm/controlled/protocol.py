@@ -61,8 +61,11 @@ class Arm(Experiment):
         if self.times is not None and self.of is None:
             raise misplaced("times", "multiples of another arm's rate; name that arm with of")
         tried = self.rates or self.times or []
+        key = "rates" if self.rates else "times"
         if any(later <= earlier for earlier, later in itertools.pairwise(tried)):
-            raise misplaced("rates" if self.rates else "times", f"{tried}: should be ascending, each once")
+            raise misplaced(key, f"{tried}: should be ascending, each once")
+        if len(set(self.points)) < len(tried):
+            raise misplaced(key, f"{tried}: should differ in their first six digits, by which trials are named")
         if "lr" in self.own:
             raise misplaced("lr", "an arm has none; its rates do")
         return self
@@ -80,6 +83,16 @@ class Arm(Experiment):
     def points(self) -> list[str]:
         """What its trials are called: the rate, or ``x3`` for three times the other arm's."""
         return [f"{rate:g}" for rate in self.rates] if self.rates else [f"x{times:g}" for times in self.times or []]
+
+
+def beyond_point(number: int) -> str:
+    """What the first, second, … trial beyond the winning edge of a grid is called."""
+    return f"beyond{number}"
+
+
+def trial_id(arm: str, point: str) -> str:
+    """The experiment that a trial of an arm is; a confirmation's is the arm."""
+    return f"{arm}_{point}"
 
 
 class Protocol(Strict):
@@ -111,7 +124,7 @@ class Protocol(Strict):
         else:
             raise ValueError(f"{arm} is tried at multiples of a rate that is not given")
         lines = {
-            f"{arm}_{point}": Experiment.model_validate(own.line | {"lr": rate})
+            trial_id(arm, point): Experiment.model_validate(own.line | {"lr": rate})
             for point, rate in zip(own.points, rates, strict=True)
         }
         try:
@@ -122,7 +135,7 @@ class Protocol(Strict):
 
 
 def _as_arm(message: str, trials: Mapping[str, Any], arm: str) -> str:
-    for trial in trials:
+    for trial in sorted(trials, key=len, reverse=True):  # one's name may begin another's
         message = message.replace(f"experiments.{trial}", f"arms.{arm}")
     return message
 
@@ -153,7 +166,7 @@ def _taken_over(arms: object) -> object:
             completed[name] = arm
             continue
         key = f"arms.{one_line(name)}.of"
-        if of not in arms:
+        if not isinstance(of, str) or of not in arms:
             raise StudyError(f"{key}: no arm '{one_line(of)}'; {did_you_mean(str(of), map(str, arms))}")
         base = arms[of]
         if not isinstance(base, dict) or base.get("of") is not None:
@@ -174,5 +187,11 @@ def _check(protocol: Protocol) -> None:
             f"seeds: {protocol.tuning_seed} is the tuning seed; what chose the rates must not confirm them"
         )
     for name, arm in protocol.arms.items():
-        if arm.model_fields_set & {"optimizer"} == set():
+        if arm.optimizer is None:
             raise StudyError(f"arms.{name}.optimizer: missing; it has no default")
+        beyond = range(1, protocol.beyond + 1) if arm.rates else ()
+        for point in (*arm.points, *map(beyond_point, beyond)):
+            if trial_id(name, point) in protocol.arms:
+                raise StudyError(
+                    f"arms.{trial_id(name, point)}: a trial of arm {name} is called so; rename one of them"
+                )

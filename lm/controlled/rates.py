@@ -12,7 +12,7 @@ from typing import Any
 
 from lm.config.run import RunConfig
 from lm.controlled import places
-from lm.controlled.protocol import Arm
+from lm.controlled.protocol import Arm, beyond_point
 from lm.errors import StudyError
 
 COMPLETED = "completed"
@@ -94,7 +94,7 @@ def read_beyond(name: str, arm: Arm, count: int) -> list[Trial]:
     if arm.rates is None or count == 0 or read_edge(name) is Edge.NONE:
         return []
     return [
-        _trial(f"beyond{number}", places.beyond_config(name, number), places.beyond_run(name, number), number)
+        _trial(beyond_point(number), places.beyond_config(name, number), places.beyond_run(name, number), number)
         for number in range(1, count + 1)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +24,10 @@ from lm.results.summarize import summarize
 from lm.results.summary import ExperimentSummary, Run, Text
 
 _COMPARED = (
-    "optimizer", "layers", "weight_decay", "momentum", "beta2", "text_times", "epochs", "norm", "warmup", "schedule",
-    "clip", "dropout", "label_smoothing", "patience",
+    "model", "optimizer", "layers", "sizes", "weight_decay", "momentum", "beta2", "text_times", "epochs", "norm",
+    "warmup", "schedule", "clip", "dropout", "label_smoothing", "patience", "shards",
 )  # fmt: skip
-"""Columns in which a treatment may differ from what it treats."""
+"""Columns in which a treatment may differ from what it treats, beside the rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,9 @@ class Trial:
 @dataclass(frozen=True, kw_only=True)
 class ArmResult:
     """One arm. ``trials`` by rate; ``confirmed`` over the fresh seeds, at the chosen rate; ``changed``: settings in
-    which it differs from the arm that it treats; ``body``: parameters beside the embeddings; ``documents``: summed
-    test loss (nats) and tokens by document, means over seeds, empty where unknown."""
+    which it differs from the arm that it treats, its values, each of the ``sizes`` with its name; ``body``: parameters
+    beside the embeddings; ``documents``: summed test loss (nats) and tokens by document, means over seeds, empty where
+    unknown."""
 
     name: str
     part: str
@@ -96,14 +98,17 @@ class ArmResult:
 
     @property
     def worded(self) -> tuple[tuple[str, str], ...]:
-        """:attr:`changed` as the report words it: values as text, and one epoch, which is no plural, by its own key."""
-        return tuple(
-            (
-                "one_epoch" if (key, value) == ("epochs", 1) else key,
-                f"{value:g}" if isinstance(value, int | float) else str(value),
-            )
-            for key, value in self.changed
-        )
+        """:attr:`changed` as the report words it: values as text; by keys of their own one epoch, which is no plural,
+        and what the arm has none of."""
+        return tuple(self._worded(key, value) for key, value in self.changed)
+
+    def _worded(self, key: str, value: Any) -> tuple[str, str]:
+        if value is None:
+            return f"no_{key}", ""
+        if (key, value) == ("epochs", 1):
+            key = "one_epoch"
+        names = {"model": self.label, "optimizer": self.confirmed.optimizer_label}
+        return key, names.get(key) or (f"{value:g}" if isinstance(value, int | float) else str(value))
 
     @property
     def failed(self) -> tuple[Run, ...]:
@@ -236,7 +241,18 @@ def _trials(rows: list[dict[str, Any]], summaries: Mapping[str, ExperimentSummar
 def _changed(row: dict[str, Any], base: dict[str, Any] | None) -> tuple[tuple[str, Any], ...]:
     if base is None:
         return ()
-    return tuple((key, row[key]) for key in _COMPARED if row[key] != base[key])
+    return tuple(
+        (key, value)
+        for key in _COMPARED
+        if row[key] != base[key]
+        for value in (_sizes(row[key], base[key]) if key == "sizes" else (row[key],))
+    )
+
+
+def _sizes(own: str, base: str) -> list[str]:
+    """``mlp 2048``: each size that the other arm has not, or not as large."""
+    before = json.loads(base)
+    return [f"{size} {value}" for size, value in json.loads(own).items() if before.get(size) != value]
 
 
 def _body(summary: ExperimentSummary) -> int | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lm.config.study import Study
 from lm.corpus.documents import Document, count, read_split
+from lm.corpus.documents import read_card as read_corpus_card
 from lm.corpus.ids import is_ids
 from lm.corpus.tokenizer import load_tokenizer
 from lm.corpus.tokens import encode, join, select_share
@@ -25,8 +26,8 @@ def more_text(study: Study, times: int, corpus: Path, tokens: Path, out: Path) -
     """Write ``tokens`` to ``out`` with ``times`` the scale's share of the training documents.
 
     Documents differ in length: what goes beyond so many times the tokens is cut, so that an epoch of it has the steps
-    of so many epochs. Raises :class:`StudyError` where the corpus has not that much text, comes as token ids, or is
-    dealt to folds.
+    of so many epochs. Raises :class:`StudyError` where the corpus has not that much text, comes as token ids, is dealt
+    to folds, or is missing or damaged.
     """
     settings = study.scales[study.scale].tokenizer
     share = times * settings.train_share
@@ -35,7 +36,7 @@ def more_text(study: Study, times: int, corpus: Path, tokens: Path, out: Path) -
         raise StudyError(
             f"controlled/protocol.yaml: text {times}: {where} leaves at most {1 / settings.train_share:.3g}"
         )
-    if is_ids(json.loads((corpus / "card.json").read_text(encoding="utf-8"))) or study.split.folds:
+    if is_ids(read_corpus_card(corpus)) or study.split.folds:
         raise StudyError(f"controlled/protocol.yaml: text {times}: needs documents and the corpus's own split")
     documents = select_share(read_split(corpus, "train"), share)
     card = read_card(tokens)
