@@ -34,10 +34,14 @@ def results(revision: str) -> Summaries:
 
 def _table(name: str, expected: pa.Schema, revision: str) -> pd.DataFrame:
     path = f"reports/{name}.parquet"
+    if not revision:
+        raise StudyError(f"an empty revision; allowed: what git names, or {WORKSPACE}")
     if revision == WORKSPACE:
         return load_table(Path(path), expected, path)
     try:
         content = dvc.api.read(path, rev=revision, mode="rb")
+    except AttributeError:  # of a tree or a file, which have no parents
+        raise StudyError(f"{path} at {revision}: no commit") from None
     except (DvcException, SCMError, OSError) as error:
         raise StudyError(f"{path} at {revision}: {error}") from None
     # a buffer of Arrow's own: its threads still hold a Python file when the interpreter ends, and abort

@@ -74,11 +74,14 @@ def main() -> None:
     name = arguments.scale or study.scale
     if name not in study.scales:
         raise StudyError(f"--scale: unknown scale '{name}'; {did_you_mean(name, study.scales)}")
-    study = study.model_copy(update={"scale": name})
-    vocabulary = study.scales[name].tokenizer.vocabulary
-    tokens = arguments.train_tokens
+    vocabulary, tokens = study.scales[name].tokenizer.vocabulary, arguments.train_tokens
     if tokens is None:
-        tokens = read_card(Path("data/tokens"))["splits"]["train"]["predicted_tokens"]
+        if name != study.scale:
+            raise StudyError(f"--train-tokens: missing; data/tokens is of the scale {study.scale}, not {name}")
+        card = read_card(Path("data/tokens"))
+        # a corpus of ids has a vocabulary of its own
+        vocabulary, tokens = card["vocabulary"], card["splits"]["train"]["predicted_tokens"]
+    study = study.model_copy(update={"scale": name})
     rate = None if arguments.peak is None else arguments.peak * arguments.utilization * _TERA
     found = [
         predict_run(config, vocabulary, tokens, arguments.device, arguments.precision)

@@ -21,7 +21,7 @@ A passage ends after --length tokens, or earlier where the model ends its docume
 text. Exit status: 0 written; 1 an input that must be mended, named in one line; 2 an unknown option or a malformed
 number; 130 interrupted; 141 the reader of the output has gone."""
 
-_MOST_SEEDS, _MOST_PASSAGES = 2**63, 1000
+_MOST_SEEDS, _MOST_PASSAGES, _MOST_TOKENS = 2**63, 1000, 10**9
 
 
 @reported
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument(
         "--several", type=int, default=1, metavar="N", help="passages, drawn with seeds N, N + 1, … (default: 1)"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     try:
         sample(arguments)
     except KeyboardInterrupt:
@@ -72,8 +72,8 @@ def main() -> None:
 
 def sample(arguments: argparse.Namespace) -> None:
     """Read the prompt, write the passages; raises :class:`StudyError` for what the user must mend."""
-    if arguments.length < 1:
-        raise StudyError(f"--length: {arguments.length}; allowed: 1 or more")
+    if not 1 <= arguments.length <= _MOST_TOKENS:
+        raise StudyError(f"--length: {arguments.length}; allowed: 1 to {_MOST_TOKENS}")
     if not 1 <= arguments.several <= _MOST_PASSAGES:
         raise StudyError(f"--several: {arguments.several}; allowed: 1 to {_MOST_PASSAGES}")
     seeds = range(arguments.seed, arguments.seed + arguments.several)

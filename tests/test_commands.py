@@ -96,7 +96,14 @@ def test_in_an_empty_folder(command, monkeypatch, capsys, tmp_path):
     ("command", "words", "line"),
     [
         ("stages.predict", "--train-tokens 0", "--train-tokens: 0; allowed: 1 or more"),
+        (
+            "stages.predict",
+            "--scale reference",
+            "--train-tokens: missing; data/tokens is of the scale laptop, not reference",
+        ),
         ("stages.predict", "--peak 0", "--peak: 0.0; allowed: above 0"),
+        ("stages.compare", "''", "an empty revision; allowed: what git names, or workspace"),
+        ("stages.compare", "HEAD^{tree}", "reports/runs.parquet at HEAD^{tree}: no commit"),
         ("stages.predict", "--peak nan", "--peak: nan; allowed: above 0"),
         ("stages.predict", "--utilization 1.5", "--utilization: 1.5; allowed: above 0, at most 1"),
         ("stages.samples", "--count 0", "--count: 0; allowed: 1 or more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -170,6 +171,19 @@ def test_operations_are_those_that_pytorch_counts(architecture, embeddings, laye
     else:
         # PyTorch counts the half of attention that the causal mask takes out
         assert counter.get_total_flops() == ours + layers * 3 * 2 * batch * context * context * width
+
+
+def test_a_vocabulary_of_ids_is_the_tokens_own(monkeypatch, capsys, tmp_path):
+    (tmp_path / "data" / "tokens").mkdir(parents=True)
+    card = {"vocabulary": 40_479, "splits": {"train": {"predicted_tokens": 1000}}}
+    (tmp_path / "data" / "tokens" / "card.json").write_text(json.dumps(card))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages.predict", f"--params={ROOT / 'params.yaml'}"])
+    predict.main()
+    found = capsys.readouterr().out
+    assert "1,000 training tokens" in found
+    row = next(line for line in found.splitlines() if line.startswith("|") and "lstm" in line)
+    assert int(row.split("|")[5].replace(",", "")) > 40_479 * 128
 
 
 def test_the_table_adds_up(monkeypatch, capsys):

@@ -19,7 +19,8 @@ from lm.config.study import load_study
 from lm.errors import StudyError
 from lm.results import schema
 from lm.results.collect import collect, loses_text, read_json
-from lm.results.load import load_answers, load_locked, load_results, load_table
+from lm.results.load import load_answers, load_results, load_table
+from lm.results.locked import load_locked
 from lm.results.names import model_name, natural
 from lm.results.publish import headline, publish
 from lm.results.reference import as_results, load_reference

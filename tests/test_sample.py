@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,13 +16,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from lm.corpus.gpt1 import build_tokenizer
 from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
+from lm.errors import StudyError
 from lm.models.language_model import LanguageModel
+from lm.results.locked import md5_of
 from lm.trained.generation import Drawing, TextStream, draw, stream, write
 from stages import export as export_stage
 from stages import sample as sample_stage
@@ -311,12 +318,14 @@ def test_text_that_spells_the_boundary_is_text(workspace):
         (["5-42", "x", "--top-k", "0"], None, "--top-k: 0; allowed: 1 or more"),
         (["5-42", "x", "--top-p", "0"], None, "--top-p: 0; allowed: above 0, at most 1"),
         (["5-42", "x", "--top-p", "1.1"], None, "--top-p: 1.1; allowed: above 0, at most 1"),
-        (["5-42", "x", "--length", "0"], None, "--length: 0; allowed: 1 or more"),
+        (["5-42", "x", "--length", "0"], None, "--length: 0; allowed: 1 to "),
+        (["5-42", "x", "--length", "9" * 23], None, "--length: 9{23}; allowed: 1 to "),
         (["5-42", "x", "--several", "0"], None, "--several: 0; allowed: 1 to 1000"),
         (["5-42", "x", "--several", "1001"], None, "--several: 1001; allowed: 1 to 1000"),
         (["5-42", "x", "--seed", "-1"], None, "--seed: -1; allowed: 0 to "),
         (["5-42", "x", "--seed", str(2**63)], None, "--seed: "),
-        (["5-42", "x", "--threads", "0"], None, "--threads: 0; allowed: 1 or more"),
+        (["5-42", "x", "--threads", "0"], None, "--threads: 0; allowed: 1 to 256"),
+        (["5-42", "x", "--threads", "100000"], None, "--threads: 100000; allowed: 1 to 256"),
     ],
 )
 def test_what_it_refuses_is_one_line(monkeypatch, capsys, workspace, words, given, said):
@@ -375,6 +384,53 @@ def test_a_configuration_may_lie_elsewhere(monkeypatch, capsys, tmp_path, worksp
     monkeypatch.setattr(sys, "argv", ["sample", *words])
     sample_stage.main()
     assert capsys.readouterr().out.startswith("The")
+
+
+@pytest.mark.parametrize("changed", ["configs/5.json", "data/tokens"])
+def test_weights_of_another_configuration_or_other_tokens_are_not_asked(tmp_path, changed):
+    """Their shapes fit: heads share a width, vocabularies a size."""
+    write_workspace(tmp_path)
+    write_run(tmp_path, config("gpt", "5"))
+    paths = {
+        "deps": ["configs/5.json", "data/tokens"],
+        "outs": ["runs/5-42/model.safetensors"],
+    }
+    stage = {key: [{"path": path, "md5": md5_of(tmp_path / path)} for path in each] for key, each in paths.items()}
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(json.dumps({"schema": "2.0", "stages": {"train@5-42": stage}}))
+    assert open_written(tmp_path, "5-42").config.model.heads == 2
+
+    if changed == "configs/5.json":
+        (tmp_path / changed).write_text(config("gpt", "5", heads=4).to_json())
+    else:
+        card = json.loads((tmp_path / changed / "card.json").read_text())
+        (tmp_path / changed / "card.json").write_text(json.dumps(card | {"of": "another text"}))
+    with pytest.raises(StudyError, match=rf"trained with another .*{changed} than is there now.*dvc repro train@5-42"):
+        open_written(tmp_path, "5-42")
+    write_run(tmp_path / "other", config("gpt", "5"), seed=43)
+    shutil.copy(tmp_path / "other/runs/5-43/model.safetensors", tmp_path / "runs/5-42/model.safetensors")
+    open_written(tmp_path, "5-42")  # of other weights the lock knows nothing
+    lock.write_text("stages: [")
+    with pytest.raises(StudyError, match=r"dvc\.lock: damaged"):
+        open_written(tmp_path, "5-42")
+
+
+def test_a_hash_is_dvcs(tmp_path):
+    """DVC's own objects, over a folder with a folder."""
+    (tmp_path / "b").mkdir()
+    for name, text in (("z", "1"), ("b/a", "2"), ("b.txt", "3"), ("é", "")):
+        (tmp_path / name).write_text(text)
+    tree = Tree()
+    for path in (each for each in tmp_path.rglob("*") if each.is_file()):
+        tree.add(path.relative_to(tmp_path).parts, None, HashInfo("md5", md5_of(path)))
+    tree.digest()
+    assert md5_of(tmp_path) == tree.hash_info.value
+    assert md5_of(tmp_path / "z") == hashlib.md5(b"1").hexdigest()
+
+
+def test_options_may_stand_before_the_prompt(monkeypatch, capsys, workspace):
+    run_sample(monkeypatch, workspace, "5-42", "--length", "3", "The river")
+    assert capsys.readouterr().out.startswith("The river")
 
 
 def test_a_closed_pipe_ends_it_quietly(workspace):

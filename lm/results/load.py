@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from lm.errors import StudyError
 from lm.results import schema
+from lm.results.locked import load_locked
 from lm.results.reference import Reference, load_reference
 from lm.results.summarize import summarize
 from lm.results.summary import Summaries
@@ -125,28 +126,6 @@ def _version(found: pa.Schema) -> int:
     """Which version of our schema a file says that it has; that of today where it says none."""
     stated = (found.metadata or {}).get(b"schema", b"").decode(errors="replace")
     return int(stated) if stated.isdecimal() else int(schema.VERSION)
-
-
-def load_locked(path: Path) -> dict[str, dict[str, str]]:
-    """From dvc.lock: the hashes of each run's configuration, tokens and weights; empty where nothing is locked."""
-    if not path.exists():
-        return {}
-    locked = {}
-    stages = _mapping(_text(path), path.name).get("stages") or {}
-    for name, stage in stages.items():
-        if not name.startswith("train@"):
-            continue
-        hashes = {}
-        for entry in [*stage.get("deps", []), *stage.get("outs", [])]:
-            location, digest = str(entry.get("path", "")), str(entry.get("md5", ""))
-            if location.startswith("configs/"):
-                hashes["configuration"] = digest
-            elif (location.startswith("data/tokens") and "train" in location) or location == "data/tokens":
-                hashes["tokens"] = digest
-            elif location.endswith("model.safetensors"):
-                hashes["weights"] = digest
-        locked[name.removeprefix("train@")] = hashes
-    return locked
 
 
 def _text(path: Path) -> str:

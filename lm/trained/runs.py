@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from lm.config.architectures import ARCHITECTURES
 from lm.config.optimizers import OPTIMIZERS
-from lm.config.run import RunConfig
+from lm.config.run import RunConfig, Threads
 from lm.config.strict import did_you_mean, one_line
 from lm.corpus.tokenizer import BOUNDARY, FILE, load_tokenizer
 from lm.corpus.windows import read_card
@@ -21,8 +22,10 @@ from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError
 from lm.models.build import restore_model
 from lm.models.language_model import LanguageModel
+from lm.results.locked import load_locked, md5_of
 
 WEIGHTS = "model.safetensors"
+_MOST_THREADS = TypeAdapter(Threads).json_schema()["maximum"]
 _MOST_NAMES = 40
 
 
@@ -91,14 +94,15 @@ def open_run(arguments: argparse.Namespace) -> TrainedRun:
     fit each other.
     """
     if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise StudyError(f"--threads: {arguments.threads}; allowed: 1 or more")
+        if not 1 <= arguments.threads <= _MOST_THREADS:
+            raise StudyError(f"--threads: {arguments.threads}; allowed: 1 to {_MOST_THREADS}")
         torch.set_num_threads(arguments.threads)
     device = _device(arguments.device)
     weights = _find_weights(arguments.runs, arguments.run)
     config_path = arguments.config or arguments.configs / f"{arguments.run.rpartition('-')[0]}.json"
     config = RunConfig.read(config_path)
     card = read_card(arguments.tokens)
+    _check_lineage(arguments.runs.parent / "dvc.lock", arguments.run, weights, config_path, arguments.tokens)
     pretrained = open_embeddings(arguments.embeddings, config.model, card["vocabulary"])
     try:
         model = restore_model(weights, config.model, card["vocabulary"], pretrained)
@@ -120,6 +124,21 @@ def open_run(arguments: argparse.Namespace) -> TrainedRun:
         model=model.to(device).eval(),
         tokenizer=_read_tokenizer(arguments.tokens),
     )
+
+
+def _check_lineage(lock: Path, run: str, weights: Path, config: Path, tokens: Path) -> None:
+    """Raise :class:`StudyError` for weights of which the lock knows that they were trained with something else.
+
+    Their shapes may fit all the same: heads share a width, vocabularies a size. A lock of other weights says nothing.
+    """
+    known = load_locked(lock).get(run, {})
+    if known.get("weights") != md5_of(weights):
+        return
+    for name, path in (("configuration", config), ("tokens", tokens)):
+        if name in known and known[name] != md5_of(path):
+            raise StudyError(
+                f"{weights}: trained with another {path} than is there now, says {lock}; run `dvc repro train@{run}`"
+            )
 
 
 def _find_weights(runs: Path, name: str) -> Path:
