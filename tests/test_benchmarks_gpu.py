@@ -228,6 +228,60 @@ def test_a_cell_that_dies_costs_its_own_figures_alone(session, monkeypatch):
     ]
 
 
+def test_what_other_parts_have_found_is_kept(prepared, monkeypatch, tmp_path, capsys):
+    """In a folder that is named again; what runs again is replaced."""
+
+    def fake(words, log, _minutes, _limit, _name):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if "pytest" in words:
+            log.with_name("tests.xml").write_text('<testsuite><testcase name="a"/></testsuite>')
+            return ended()
+        row = {"model": "gpt", "layers": 1, "precision": "fp32", "status": "measured", "step_ms": next(times)}
+        kind = words[words.index("--cell") + 1]
+        rows = [row | {"contender": name} for name in parts.CONTENDERS[kind]]
+        log.write_text("\n".join(map(json.dumps, [{"machine": machine}, *rows])))
+        return ended()
+
+    def measure(*names: str) -> dict[str, object]:
+        ran.append(call(monkeypatch, *words, "--parts", *names))
+        found = json.loads((out / "measures.json").read_text())
+        found["of"] = {(row["compared_in"], row["step_ms"]) for row in found["steps"]}
+        return found
+
+    monkeypatch.setattr(parts, "attend", fake)
+    times, machine, out, ran = iter(range(1, 9)), {"hardware": "toy"}, tmp_path / "out", []
+    words = ["--kit", prepared, "--out", out, "--scale", "smoke", "--device", "cpu"]
+    words += ["--models", "gpt", "--layers", "1", "--precisions", "fp32"]
+    measure("steps", "compiled")
+    found = measure("tests")
+    assert found["of"] == {("steps", 1), ("compiled", 2)}
+    assert found["machine"] == machine
+    assert found["tests"] == [{"test": "a", "outcome": "passed"}]
+    found = measure("steps")
+    assert found["of"] == {("steps", 3), ("compiled", 2)}
+    assert [part["part"] for part in found["parts"]] == ["tests", "steps", "compiled"]
+    assert "| gpt | 1 | fp32 | 3 | 3 | 2 | 2 |" in (out / "summary.md").read_text()
+    assert ran == [0, 0, 0]
+
+    machine = {"hardware": "another"}
+    assert measure("steps")["of"] == {("steps", 3), ("compiled", 2)}
+    assert "hardware 'toy', and now 'another'; name another --out" in (out / "summary.md").read_text()
+    measure("tests")
+    assert ran[3:] == [1, 0], "an earlier failure is none of this time"
+    text = (out / "measures.json").read_text()
+    for content, told in (
+        (text.replace('"embeddings": "learned"', '"embeddings": "gpt1"'), "embeddings 'gpt1', and now 'learned'"),
+        (text[:100], "measures.json: damaged"),
+    ):
+        capsys.readouterr()
+        (out / "measures.json").write_text(content)
+        assert call(monkeypatch, *words, "--parts", "tests") == 1
+        shown = capsys.readouterr().err
+        assert told in shown
+        assert shown.endswith("; name another --out\n")
+        assert (out / "measures.json").read_text() == content
+
+
 def test_a_contender_that_fails_leaves_the_others(monkeypatch):
     monkeypatch.chdir(ROOT)
     study = open_scale("smoke", "--scale")
