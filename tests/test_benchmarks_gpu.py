@@ -141,6 +141,38 @@ def test_what_is_refused(prepared, monkeypatch, capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_preparation_that_failed_is_made_again(monkeypatch, capsys, tmp_path):
+    folder, failing = tmp_path / "kit", ["stages.corpus", "stages.tokenize", "download"]
+
+    def run(command, **_):
+        told = ["error: broken off; run again\n" if name in command else "" for name in failing[:1]]
+        if "--out" in command:
+            out = Path(command[command.index("--out") + 1])
+            assert not out.exists()
+            out.mkdir()
+            (out / "card.json").touch()
+            (out / "train.jsonl").touch()
+        elif "download" in command:
+            (folder / kit.WHEELS).mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(command, int(any(told)), stderr="".join(told))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    while failing:
+        assert call(monkeypatch, "--prepare", folder, "--scale", "smoke") == 1
+        assert "not empty" not in capsys.readouterr().err
+        assert call(monkeypatch, "--kit", folder) == 1
+        assert "kit: its preparation failed; run" in capsys.readouterr().err
+        failing.pop(0)
+    assert call(monkeypatch, "--prepare", folder, "--scale", "smoke") == 0
+    kit.check(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "corpus", "embeddings", "params.yaml", "requirements.txt", "tokens", "wheels",
+    ]  # fmt: skip
+    assert [path.name for path in (folder / "corpus").iterdir()] == ["card.json"]
+    assert call(monkeypatch, "--prepare", folder, "--scale", "smoke") == 1
+    assert "is not empty; name a new folder" in capsys.readouterr().err
+
+
 def test_without_torch_and_without_packages(prepared, monkeypatch, capsys):
     monkeypatch.setattr(kit, "missing_packages", lambda: ["torch", "pytest"])
     assert call(monkeypatch, "--kit", prepared) == 1
