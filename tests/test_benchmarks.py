@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import roundtrip, training
+from benchmarks import parity, roundtrip, training
 from benchmarks.contenders import as_pytorch_comes, our_trainer, plain_step
 from benchmarks.parity import plain_copy
 from benchmarks.sizes import configuration, open_scale
+from lm.config.study import Experiment, Remedies
 from lm.corpus.documents import SPLITS
 from lm.corpus.gpt1 import UNKNOWN, build_tokenizer
 from lm.errors import StudyError
@@ -92,6 +93,42 @@ def test_the_plain_copy_is_the_same_function(model, smoke):
     tokens = torch.randint(512, (2, 32), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.allclose(plain_copy(ours, config)(tokens), ours(tokens) @ ours.embedding.weight.T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"norm": "pre"}, "norm: 'pre'"),
+        ({"dropout": 0.1}, "dropout: 0.1"),
+        ({"warmup": 0.1}, "warmup: 0.1"),
+        ({"schedule": "cosine"}, "schedule: 'cosine'"),
+        ({"clip": 1.0}, "clip: 1.0"),
+        ({"label_smoothing": 0.1}, "label_smoothing: 0.1"),
+        ({"patience": 1}, "patience: 1"),
+        ({"beta2": 0.95}, "beta2: 0.95"),
+        ({"shards": 2, "weight_decay": 0.1, "heads": 2}, None),
+        ({"optimizer": "momentum", "lr": 0.1, "momentum": 0.5}, None),
+    ],
+)
+def test_what_the_plain_way_has_not_is_not_compared(line, told, smoke, monkeypatch, tmp_path, capsys):
+    experiment = Experiment.model_validate({"model": "gpt", "layers": 1, "optimizer": "adam", **line})
+    config = smoke.model_copy(update={"experiments": {"x": experiment}, "training": Remedies()}).resolve()["x"]
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/x.json").write_text(config.to_json())
+    Path("runs/x-42").mkdir(parents=True)
+    Path("runs/x-42/metrics.json").write_text('{"validation_perplexity": 9.0}')
+    monkeypatch.setattr(parity, "train_plain", lambda *_: [9.0])
+    monkeypatch.setattr(sys, "argv", ["parity", "--experiments", "x"])
+    if told is None:
+        parity.main()
+        assert "| x | 9.00 | 9.00 | +0.00% |" in capsys.readouterr().out
+        return
+    with pytest.raises(SystemExit):
+        parity.main()
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: experiment x: {told}: the plain way has it not; ")
+    assert shown.out == ""
 
 
 def test_the_plain_way_has_pytorchs_own_algorithms(smoke):
