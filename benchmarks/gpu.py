@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import kit, parts, summary
-from benchmarks.arguments import at_least_one
+from benchmarks.arguments import at_least_one, check_most
 from benchmarks.attend import Minutes
 from lm.errors import StudyError, reported
 
@@ -45,6 +45,7 @@ def main() -> None:
         return
     kit.check(arguments.kit)
     _have_packages(arguments.kit)
+    _check_layers(arguments.layers)
     if arguments.cell:
         _cell(arguments)
         return
@@ -108,6 +109,12 @@ def _have_packages(folder: Path) -> None:
             f"torch is not installed, and {folder / kit.WHEELS} is not there; prepare the kit with packages"
         )
     print(f"not installed, so that parts may fail: {', '.join(missing)}", file=sys.stderr)
+
+
+def _check_layers(layers: list[int]) -> None:
+    from lm.config.run import Layers
+
+    check_most("--layers", layers, Layers)
 
 
 def _check_device(device: str, scale: str) -> None:

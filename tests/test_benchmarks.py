@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import parity, roundtrip, training
+from benchmarks import parity, roundtrip, sampling, training
 from benchmarks.contenders import as_pytorch_comes, our_trainer, plain_step
 from benchmarks.parity import plain_copy
 from benchmarks.sizes import configuration, open_scale
@@ -35,6 +37,38 @@ def test_a_contender_runs(contender, model, smoke):
     found = measure(smoke, configuration(smoke, model, 1, precision=precision))
     assert found
     assert all(figure >= 0 for figure in found.values())
+
+
+@pytest.mark.usefixtures("smoke")
+def test_a_contender_that_fails_is_named_in_one_line(monkeypatch, capsys):
+    def fails(command, **_):
+        failed = "ours-compiled" in command
+        found = json.dumps(dict.fromkeys(("seconds", "footprint", "first", "rate", "share"), 1.0))
+        return subprocess.CompletedProcess(command, int(failed), stdout=found, stderr="Traceback\n" if failed else "")
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    monkeypatch.setattr(
+        sys, "argv", ["training", "--shapes", "smoke", "--models", "gpt", "--rounds", "1", "--threads", "1"]
+    )
+    with pytest.raises(SystemExit):
+        training.main()
+    assert capsys.readouterr().err == (
+        "error: ours-compiled: smoke gpt failed, exit status 1; `python -m benchmarks.training --contender "
+        "ours-compiled --shapes smoke --models gpt --threads 1` shows why\n"
+    )
+
+
+@pytest.mark.usefixtures("smoke")
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(training, ["--threads", "257"]), (sampling, ["--threads", "257"]), (sampling, ["--layers", "1", "257"])],
+)
+def test_numbers_that_no_configuration_may_have(module, words, monkeypatch, capsys):
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert capsys.readouterr().err == f"error: {words[0]}: 257; allowed: a whole number, 1 to 256\n"
 
 
 @pytest.mark.parametrize("model", ["gpt", "lstm"])

@@ -125,6 +125,7 @@ def test_what_is_refused(prepared, monkeypatch, capsys, tmp_path):
             ["--kit", prepared, "--device", "cpu"],
             "'cpu' with --scale reference; allowed: cuda, or cpu with --scale smoke",
         ),
+        (["--kit", prepared, "--layers", "257"], "--layers: 257; allowed: a whole number, 1 to 256"),
         (["--kit", tmp_path / "no"], "no/params.yaml: no such file; make the folder with"),
         (["--prepare", prepared], "is not empty; name a new folder"),
         (["--prepare", tmp_path / "new", "--scale", "smok"], "--scale: unknown scale 'smok'; did you mean 'smoke'"),
