@@ -10,7 +10,8 @@ come:
 - the same steps compiled: 20 %;
 - the study's runs in the time that is left, shortest first, and the report of those that are finished.
 
-A part that fails or runs out of time stops no other. With the same `--out`, the study goes on where it was stopped.
+A part that fails or runs out of time stops no other. With the same `--out`, the study goes on where it was stopped, and
+what parts that are not run again have found is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import kit, parts, summary
-from benchmarks.arguments import at_least_one
+from benchmarks.arguments import at_least_one, check_most
 from benchmarks.attend import Minutes
 from lm.errors import StudyError, reported
 
@@ -44,6 +45,7 @@ def main() -> None:
         return
     kit.check(arguments.kit)
     _have_packages(arguments.kit)
+    _check_layers(arguments.layers)
     if arguments.cell:
         _cell(arguments)
         return
@@ -109,6 +111,12 @@ def _have_packages(folder: Path) -> None:
     print(f"not installed, so that parts may fail: {', '.join(missing)}", file=sys.stderr)
 
 
+def _check_layers(layers: list[int]) -> None:
+    from lm.config.run import Layers
+
+    check_most("--layers", layers, Layers)
+
+
 def _check_device(device: str, scale: str) -> None:
     if device == "cpu":
         if scale != "smoke":
@@ -154,12 +162,13 @@ def _measure(arguments: argparse.Namespace) -> None:
         raise StudyError(f"{params}: scale: '{written}', but --scale is '{arguments.scale}'; prepare a kit of that")
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    known = parts.Measures(
+    new = parts.Measures(
         scale=arguments.scale,
         device=arguments.device,
         embeddings=scale_of(study).embeddings,
         minutes=arguments.minutes,
     )
+    known = summary.begin(new, out)
     session = parts.Session(
         kit=arguments.kit.resolve(),
         out=out,
@@ -183,7 +192,8 @@ def _measure(arguments: argparse.Namespace) -> None:
     if "study" in arguments.parts:
         _do(session, "report", max(session.minutes.left, _REPORT_SECONDS), parts.report)
     print(out / "summary.md")
-    failed = [part.part for part in known.parts if part.status == "failed"]
+    ran = {*arguments.parts, *(["report"] if "study" in arguments.parts else [])}
+    failed = [part.part for part in known.parts if part.part in ran and part.status == "failed"]
     if failed:
         raise StudyError(f"{out / 'summary.md'}: failed: {', '.join(failed)}; the logs are in {out / 'logs'}")
 
@@ -199,7 +209,7 @@ def _limit(session: parts.Session, name: str) -> float:
 def _do(session: parts.Session, name: str, limit: float, work: Callable[[parts.Session, parts.Part], None]) -> None:
     """One part; whatever happens in it is its own."""
     minutes, part = session.minutes, parts.Part(part=name, limit=max(0.0, limit))
-    session.known.parts.append(part)
+    session.known.begin(part)
     minutes.say(f"{name}: {part.limit:.0f} s at most")
     began = minutes.gone
     try:

@@ -13,6 +13,8 @@ from lm.errors import StudyError, writing
 ROOT = Path(__file__).parents[1]
 WHEELS = "wheels"
 _REQUIREMENTS = "requirements.txt"
+_UNFINISHED = "unfinished"
+"""A file of a folder whose preparation has begun and not ended."""
 _STANDARD_ERROR = 2
 _NULL = "tag:yaml.org,2002:null"
 _OF_TESTS = ("pytest==", "pytest-xdist==")
@@ -29,14 +31,19 @@ def required() -> list[str]:
 def prepare(folder: Path, scale: str, *, wheels: bool) -> list[str]:
     """Make the folder from this machine's params.yaml, corpus and network; what there is to tell of it.
 
-    Raises :class:`StudyError` for a folder that holds anything already, or where a stage fails.
+    A folder whose preparation failed is prepared anew; packages that it has are not fetched again. Raises
+    :class:`StudyError` for a folder that holds anything else, or where a stage fails.
     """
     from benchmarks.sizes import open_scale
 
     study = open_scale(scale, "--scale")
-    if folder.exists() and any(folder.iterdir()):
+    unfinished = folder / _UNFINISHED
+    if folder.exists() and any(folder.iterdir()) and not unfinished.exists():
         raise StudyError(f"--prepare: {folder} is not empty; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
+    for name in ("corpus", "tokens", "embeddings"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     told = []
     params = folder / "params.yaml"
     write_params(Path("params.yaml"), params, scale=scale)
@@ -59,6 +66,7 @@ def prepare(folder: Path, scale: str, *, wheels: bool) -> list[str]:
         raise StudyError(f"--prepare: `{' '.join(command)}` failed; run it where there is a network")
     if not wheels:
         told.append(f"without packages: the machine with the GPU has them, or `{' '.join(command)}` fetches them")
+    unfinished.unlink()
     return told
 
 
@@ -91,6 +99,8 @@ def write_params(
 
 def check(folder: Path) -> None:
     """Raise :class:`StudyError` for a folder that has not what a measurement needs."""
+    if (folder / _UNFINISHED).exists():
+        raise StudyError(f"{folder}: its preparation failed; run `python -m benchmarks.gpu --prepare` for it again")
     for name in ("params.yaml", "corpus/card.json", "tokens/card.json", "embeddings/card.json"):
         if not (folder / name).exists():
             raise StudyError(

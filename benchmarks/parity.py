@@ -1,7 +1,8 @@
 """Does the fast path learn the same? The plain fp32 way, from the same weights and over the same batches, beside it.
 
 Run it in a study's folder after `dvc repro`: it takes the study's configurations and tokens, trains the plain models of
-`benchmarks/plain.py`, and sets their best validation perplexity beside that of the study's runs.
+`benchmarks/plain.py`, and sets their best validation perplexity beside that of the study's runs. An experiment with a
+setting that the plain way has not, such as a schedule or dropout, is refused.
 """
 
 from __future__ import annotations
@@ -19,10 +20,26 @@ from benchmarks.contenders import plain_model
 from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import RunConfig
 from lm.corpus.windows import PADDING, Windows, epoch_order, open_windows, read_card
-from lm.errors import reading, reported
+from lm.errors import StudyError, reading, reported
 from lm.models.build import build_model
 from lm.models.language_model import LanguageModel
 from lm.models.lstm import LSTM
+
+_HEEDED = {"architecture", "layers", "context", "width", "batch", "epochs", "name", "lr", "weight_decay", "momentum"}
+_OF_NO_MATTER = {"train_sample", "shards"}
+"""To what is learned: what is evaluated, and the order of sums."""
+
+
+def check_plain(config: RunConfig) -> None:
+    """Raises :class:`StudyError` for a run that is set to anything that the plain way has not."""
+    known = _HEEDED | _OF_NO_MATTER | set(config.model.sizes)
+    for settings in (config.model, config.optimizer, config.training):
+        for name, value in settings.model_dump(exclude_defaults=True).items():
+            if name not in known:
+                raise StudyError(
+                    f"experiment {config.experiment}: {name}: {value!r}: the plain way has it not; "
+                    f"--experiments: name others, whose {name} is not set"
+                )
 
 
 def plain_copy(model: LanguageModel, config: RunConfig) -> PlainGPT | PlainLSTM:
@@ -98,9 +115,11 @@ def main() -> None:
     parser.add_argument("--experiments", nargs="+", default=["1", "5", "9"], help="ids (default: 1 5 9)")
     parser.add_argument("--seed", type=int, default=42, help="a seed of the study (default: %(default)s)")
     arguments = parser.parse_args()
+    configurations = [RunConfig.read(Path(f"configs/{experiment}.json")) for experiment in arguments.experiments]
+    for config in configurations:
+        check_plain(config)
     print("| experiment | plain fp32 | this engine | difference |\n| --- | ---: | ---: | ---: |")
-    for experiment in arguments.experiments:
-        config = RunConfig.read(Path(f"configs/{experiment}.json"))
+    for experiment, config in zip(arguments.experiments, configurations, strict=True):
         path = Path(f"runs/{experiment}-{arguments.seed}/metrics.json")
         with reading(path, f"run `dvc repro train@{experiment}-{arguments.seed}`"):
             ours = json.loads(path.read_text())["validation_perplexity"]

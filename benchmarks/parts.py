@@ -24,6 +24,8 @@ ABSENT = "not on this device"
 _NEEDS_A_GPU = "skipif(not torch.cuda.is_available()"
 NAMED = "gpu"
 """What the names of all tests have in them that need one."""
+ORDER = ("tests", "steps", "compiled", "study", "report")
+"""Of the parts."""
 _LEAST_SECONDS = 1.0
 
 
@@ -82,6 +84,11 @@ class Measures:
     steps: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
 
+    def begin(self, part: Part) -> None:
+        """Put a part in its place among the others, and that of an earlier time away."""
+        others = [each for each in self.parts if each.part != part.part]
+        self.parts = sorted([*others, part], key=lambda each: ORDER.index(each.part))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
@@ -112,6 +119,7 @@ def cuda_tests(session: Session, part: Part) -> None:
     if not told.exists():
         part.failed(ended.why())
         return
+    session.known.tests = []
     for case in ET.parse(told).iter("testcase"):
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
         session.known.tests.append({"test": case.get("name", ""), "outcome": min(kinds, default="passed")})
@@ -142,12 +150,16 @@ def compiled_steps(session: Session, part: Part) -> None:
 
 
 def _cells(session: Session, part: Part, cells: list[tuple[str, int, list[str]]], kind: str) -> None:
+    """The rows of an earlier time give way, unless nothing is measured, or not where the other part's rows were."""
+    known = session.known
+    before, others = known.steps, [row for row in known.steps if row["compared_in"] != part.part]
+    known.steps = [*others]
     ends = session.minutes.gone + part.limit
     for number, (model, layers, precisions) in enumerate(cells, 1):
-        absent = {row["precision"]: row["status"] for row in session.known.steps if row["status"].startswith(ABSENT)}
+        absent = {row["precision"]: row["status"] for row in known.steps if row["status"].startswith(ABSENT)}
         for precision in [precision for precision in precisions if precision in absent]:
             told = {"status": absent[precision], "compared_in": part.part}
-            session.known.steps += [
+            known.steps += [
                 asdict(Row(model=model, layers=layers, precision=precision, contender=name)) | told
                 for name in CONTENDERS[kind]
             ]
@@ -165,11 +177,15 @@ def _cells(session: Session, part: Part, cells: list[tuple[str, int, list[str]]]
             log = f"{part.part}-{model}-{layers}-{left[0]}"
             ended = session.attend(words, log, limit, name)
             found = _json_lines(session.out / "logs" / f"{log}.log")
-            session.known.machine = next(
-                (each["machine"] for each in found if "machine" in each), session.known.machine
-            )
+            machine = next((each["machine"] for each in found if "machine" in each), known.machine)
+            if others and (differs := [key for key in machine if machine[key] != known.machine.get(key)]):
+                known.steps = before
+                now = f"{differs[0]} '{known.machine.get(differs[0])}', and now '{machine[differs[0]]}'"
+                part.failed(f"other steps were measured with {now}; name another --out")
+                return
+            known.machine = machine
             rows = [each | {"compared_in": part.part} for each in found if "contender" in each]
-            session.known.steps += rows
+            known.steps += rows
             session.write()
             left = [precision for precision in left if precision not in {row["precision"] for row in rows}]
             if ended.stopped:
@@ -177,6 +193,8 @@ def _cells(session: Session, part: Part, cells: list[tuple[str, int, list[str]]]
                 break
             if left:  # the process is gone, and what it had not begun has not failed
                 part.failed(f"{_shape(model, layers)}, {left.pop(0)}: {ended.why()}")
+    if len(known.steps) == len(others):
+        known.steps = before
 
 
 def _shape(model: str, layers: int) -> str:
@@ -218,6 +236,7 @@ def study(session: Session, part: Part) -> None:
         for name, config in opened.resolve().items()
     }
     ends = session.minutes.gone + part.limit - ended.seconds
+    session.known.runs = []
     for seed in opened.seeds:
         for name in sorted(work, key=lambda each: work[each]):
             run, limit = f"{name}-{seed}", ends - session.minutes.gone

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks.arguments import at_least_one
+from benchmarks.arguments import at_least_one, check_most
 from benchmarks.sizes import configuration, open_scale, scale_of, tables_of
 from lm.config.architectures import ARCHITECTURES
+from lm.config.run import Layers, Threads
 from lm.errors import reported
 from lm.models.build import build_model
 from lm.models.language_model import LanguageModel
@@ -56,6 +57,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=at_least_one, default=5, help="turns of each (default: %(default)s)")
     parser.add_argument("--threads", type=at_least_one, default=1, help="CPU threads (default: %(default)s)")
     arguments = parser.parse_args()
+    check_most("--layers", arguments.layers, Layers)
+    check_most("--threads", [arguments.threads], Threads)
     torch.set_num_threads(arguments.threads)
     study = open_scale(arguments.shape, "--shape")
     print(f"{study.scale} sizes, threads: {arguments.threads}, {2 * scale_of(study).context} tokens a passage\n")

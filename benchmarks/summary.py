@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts import Measures
+from benchmarks.parts import Measures, Part
+from lm.errors import StudyError, reading
 
 UNITS = {
     "step_ms": "ms a training step, median over turns; _quartile_1 and _quartile_3 are the quartiles",
@@ -26,11 +27,32 @@ UNITS = {
 }
 
 
+def begin(new: Measures, folder: Path) -> Measures:
+    """What is known in a folder already, else ``new``; the minutes are the new ones.
+
+    Raises :class:`StudyError` where they are damaged, or of another scale, device or kind of embeddings.
+    """
+    path = folder / "measures.json"
+    if not path.exists():
+        return new
+    with reading(path, "name another --out", (ValueError, KeyError, TypeError)):
+        content = json.loads(path.read_text())
+        known = Measures(**{each.name: content[each.name] for each in fields(Measures)})
+        known.parts, known.minutes = [Part(**part) for part in content["parts"]], new.minutes
+    for name in ("scale", "device", "embeddings"):
+        before, now = getattr(known, name), getattr(new, name)
+        if before != now:
+            raise StudyError(f"{path}: {name} '{before}', and now '{now}'; name another --out")
+    return known
+
+
 def write(known: Measures, folder: Path) -> None:
     """Replace the files by what is known now."""
     _replace(folder / "measures.json", json.dumps({**asdict(known), "units": UNITS}, indent=2) + "\n")
     for name, rows in (("steps", known.steps), ("runs", known.runs)):
-        if rows:
+        if not rows:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+        else:
             partial = folder / f".{name}.csv.partial"
             columns = list(dict.fromkeys(key for row in rows for key in row))
             with partial.open("w", newline="") as file:

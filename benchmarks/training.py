@@ -19,13 +19,13 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.arguments import at_least_one
+from benchmarks.arguments import at_least_one, check_most, most
 from benchmarks.contenders import Step, our_step, our_trainer, plain_step
 from benchmarks.sizes import configuration, open_scale, random_windows, scale_of
-from lm.config.run import ComputeConfig, RunConfig
+from lm.config.run import ComputeConfig, RunConfig, Threads
 from lm.config.study import Study
 from lm.corpus.windows import Batch
-from lm.errors import reported
+from lm.errors import StudyError, reported
 from lm.models.build import step_operations
 from lm.training.first_use import first_use
 from lm.training.hardware import choose, fingerprint, settle
@@ -151,11 +151,15 @@ CONTENDERS = {
 
 
 def run_contender(contender: str, scale: str, model: str, threads: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.training", "--contender", contender]
-    command += ["--shapes", scale, "--models", model, "--threads", str(threads)]
-    found: dict[str, float] = json.loads(
-        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
-    )
+    """Its figures, from a process of its own; raises :class:`StudyError` where that fails."""
+    words = ["-m", "benchmarks.training", "--contender", contender]
+    words += ["--shapes", scale, "--models", model, "--threads", str(threads)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StudyError(
+            f"{contender}: {scale} {model} failed, exit status {done.returncode}; `python {' '.join(words)}` shows why"
+        )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -210,10 +214,14 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=at_least_one, default=5, help="turns of each contender (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=at_least_one, default=psutil.cpu_count(logical=False), help="CPU threads (default: all cores)"
+        "--threads",
+        type=at_least_one,
+        default=min(psutil.cpu_count(logical=False) or 1, most(Threads)),
+        help="CPU threads (default: all cores)",
     )
     parser.add_argument("--contender", choices=CONTENDERS, help="time this one alone, in this process, and print JSON")
     arguments = parser.parse_args()
+    check_most("--threads", [arguments.threads], Threads)
     studies = [open_scale(name, "--shapes") for name in arguments.shapes]
     if arguments.contender:
         measure, precision = CONTENDERS[arguments.contender]

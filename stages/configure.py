@@ -22,7 +22,7 @@ import torch
 from lm.config.run import ComputeConfig, RunConfig
 from lm.config.study import PARAMS, load_study
 from lm.corpus.catalogue import CORPORA, find_corpus
-from lm.errors import reported, writing
+from lm.errors import StudyError, reported, writing
 from lm.training.hardware import choose
 
 
@@ -37,6 +37,20 @@ def resolved(configurations: dict[str, RunConfig], precision_key: str) -> dict[s
         content = run.compute.model_dump() | {"device": used.device.type, "precision": used.precision}
         found[name] = run.model_copy(update={"compute": ComputeConfig.model_validate(content)})
     return found
+
+
+def check_compiler() -> None:
+    """Raises :class:`StudyError` where ``torch.compile`` finds no C++ compiler, which it needs on a CPU."""
+    from torch._inductor import config, cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        sought = ", ".join(name for name in config.cpp.cxx if name)
+        raise StudyError(
+            f"params.yaml: compile: true needs a C++ compiler on a CPU, and {sought} is not there; install it "
+            f"(Debian: apt-get install g++), name another in the variable CXX, or set compile: false"
+        ) from None
 
 
 def unused_gpus() -> int:
@@ -63,6 +77,8 @@ def main() -> None:
     study = load_study(arguments.params)
     find_corpus(study.corpus, arguments.corpora)
     configurations = resolved(study.resolve(), f"scales.{study.scale}.precision")
+    if study.compile and any(run.compute.device == "cpu" for run in configurations.values()):
+        check_compiler()
     if study.device == "auto" and (count := unused_gpus()):
         print(
             f"params.yaml: device: auto comes to the CPU, though there are {count} NVIDIA GPU(s): PyTorch "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import roundtrip, training
+from benchmarks import parity, roundtrip, sampling, training
 from benchmarks.contenders import as_pytorch_comes, our_trainer, plain_step
 from benchmarks.parity import plain_copy
 from benchmarks.sizes import configuration, open_scale
+from lm.config.study import Experiment, Remedies
 from lm.corpus.documents import SPLITS
 from lm.corpus.gpt1 import UNKNOWN, build_tokenizer
 from lm.errors import StudyError
@@ -34,6 +37,38 @@ def test_a_contender_runs(contender, model, smoke):
     found = measure(smoke, configuration(smoke, model, 1, precision=precision))
     assert found
     assert all(figure >= 0 for figure in found.values())
+
+
+@pytest.mark.usefixtures("smoke")
+def test_a_contender_that_fails_is_named_in_one_line(monkeypatch, capsys):
+    def fails(command, **_):
+        failed = "ours-compiled" in command
+        found = json.dumps(dict.fromkeys(("seconds", "footprint", "first", "rate", "share"), 1.0))
+        return subprocess.CompletedProcess(command, int(failed), stdout=found, stderr="Traceback\n" if failed else "")
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    monkeypatch.setattr(
+        sys, "argv", ["training", "--shapes", "smoke", "--models", "gpt", "--rounds", "1", "--threads", "1"]
+    )
+    with pytest.raises(SystemExit):
+        training.main()
+    assert capsys.readouterr().err == (
+        "error: ours-compiled: smoke gpt failed, exit status 1; `python -m benchmarks.training --contender "
+        "ours-compiled --shapes smoke --models gpt --threads 1` shows why\n"
+    )
+
+
+@pytest.mark.usefixtures("smoke")
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(training, ["--threads", "257"]), (sampling, ["--threads", "257"]), (sampling, ["--layers", "1", "257"])],
+)
+def test_numbers_that_no_configuration_may_have(module, words, monkeypatch, capsys):
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert capsys.readouterr().err == f"error: {words[0]}: 257; allowed: a whole number, 1 to 256\n"
 
 
 @pytest.mark.parametrize("model", ["gpt", "lstm"])
@@ -92,6 +127,42 @@ def test_the_plain_copy_is_the_same_function(model, smoke):
     tokens = torch.randint(512, (2, 32), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.allclose(plain_copy(ours, config)(tokens), ours(tokens) @ ours.embedding.weight.T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"norm": "pre"}, "norm: 'pre'"),
+        ({"dropout": 0.1}, "dropout: 0.1"),
+        ({"warmup": 0.1}, "warmup: 0.1"),
+        ({"schedule": "cosine"}, "schedule: 'cosine'"),
+        ({"clip": 1.0}, "clip: 1.0"),
+        ({"label_smoothing": 0.1}, "label_smoothing: 0.1"),
+        ({"patience": 1}, "patience: 1"),
+        ({"beta2": 0.95}, "beta2: 0.95"),
+        ({"shards": 2, "weight_decay": 0.1, "heads": 2}, None),
+        ({"optimizer": "momentum", "lr": 0.1, "momentum": 0.5}, None),
+    ],
+)
+def test_what_the_plain_way_has_not_is_not_compared(line, told, smoke, monkeypatch, tmp_path, capsys):
+    experiment = Experiment.model_validate({"model": "gpt", "layers": 1, "optimizer": "adam", **line})
+    config = smoke.model_copy(update={"experiments": {"x": experiment}, "training": Remedies()}).resolve()["x"]
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/x.json").write_text(config.to_json())
+    Path("runs/x-42").mkdir(parents=True)
+    Path("runs/x-42/metrics.json").write_text('{"validation_perplexity": 9.0}')
+    monkeypatch.setattr(parity, "train_plain", lambda *_: [9.0])
+    monkeypatch.setattr(sys, "argv", ["parity", "--experiments", "x"])
+    if told is None:
+        parity.main()
+        assert "| x | 9.00 | 9.00 | +0.00% |" in capsys.readouterr().out
+        return
+    with pytest.raises(SystemExit):
+        parity.main()
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: experiment x: {told}: the plain way has it not; ")
+    assert shown.out == ""
 
 
 def test_the_plain_way_has_pytorchs_own_algorithms(smoke):

@@ -125,6 +125,7 @@ def test_what_is_refused(prepared, monkeypatch, capsys, tmp_path):
             ["--kit", prepared, "--device", "cpu"],
             "'cpu' with --scale reference; allowed: cuda, or cpu with --scale smoke",
         ),
+        (["--kit", prepared, "--layers", "257"], "--layers: 257; allowed: a whole number, 1 to 256"),
         (["--kit", tmp_path / "no"], "no/params.yaml: no such file; make the folder with"),
         (["--prepare", prepared], "is not empty; name a new folder"),
         (["--prepare", tmp_path / "new", "--scale", "smok"], "--scale: unknown scale 'smok'; did you mean 'smoke'"),
@@ -139,6 +140,38 @@ def test_what_is_refused(prepared, monkeypatch, capsys, tmp_path):
     assert call(monkeypatch, "--kit", prepared, "--out", tmp_path / "out") == 1
     assert "scale: 'smoke', but --scale is 'reference'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_preparation_that_failed_is_made_again(monkeypatch, capsys, tmp_path):
+    folder, failing = tmp_path / "kit", ["stages.corpus", "stages.tokenize", "download"]
+
+    def run(command, **_):
+        told = ["error: broken off; run again\n" if name in command else "" for name in failing[:1]]
+        if "--out" in command:
+            out = Path(command[command.index("--out") + 1])
+            assert not out.exists()
+            out.mkdir()
+            (out / "card.json").touch()
+            (out / "train.jsonl").touch()
+        elif "download" in command:
+            (folder / kit.WHEELS).mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(command, int(any(told)), stderr="".join(told))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    while failing:
+        assert call(monkeypatch, "--prepare", folder, "--scale", "smoke") == 1
+        assert "not empty" not in capsys.readouterr().err
+        assert call(monkeypatch, "--kit", folder) == 1
+        assert "kit: its preparation failed; run" in capsys.readouterr().err
+        failing.pop(0)
+    assert call(monkeypatch, "--prepare", folder, "--scale", "smoke") == 0
+    kit.check(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "corpus", "embeddings", "params.yaml", "requirements.txt", "tokens", "wheels",
+    ]  # fmt: skip
+    assert [path.name for path in (folder / "corpus").iterdir()] == ["card.json"]
+    assert call(monkeypatch, "--prepare", folder, "--scale", "smoke") == 1
+    assert "is not empty; name a new folder" in capsys.readouterr().err
 
 
 def test_without_torch_and_without_packages(prepared, monkeypatch, capsys):
@@ -226,6 +259,60 @@ def test_a_cell_that_dies_costs_its_own_figures_alone(session, monkeypatch):
     assert [(row["contender"], row["status"], row["step_ms"]) for row in told] == [
         (name, f"{parts.ABSENT}: bf16 is not there", None) for name in parts.CONTENDERS["compiled"]
     ]
+
+
+def test_what_other_parts_have_found_is_kept(prepared, monkeypatch, tmp_path, capsys):
+    """In a folder that is named again; what runs again is replaced."""
+
+    def fake(words, log, _minutes, _limit, _name):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if "pytest" in words:
+            log.with_name("tests.xml").write_text('<testsuite><testcase name="a"/></testsuite>')
+            return ended()
+        row = {"model": "gpt", "layers": 1, "precision": "fp32", "status": "measured", "step_ms": next(times)}
+        kind = words[words.index("--cell") + 1]
+        rows = [row | {"contender": name} for name in parts.CONTENDERS[kind]]
+        log.write_text("\n".join(map(json.dumps, [{"machine": machine}, *rows])))
+        return ended()
+
+    def measure(*names: str) -> dict[str, object]:
+        ran.append(call(monkeypatch, *words, "--parts", *names))
+        found = json.loads((out / "measures.json").read_text())
+        found["of"] = {(row["compared_in"], row["step_ms"]) for row in found["steps"]}
+        return found
+
+    monkeypatch.setattr(parts, "attend", fake)
+    times, machine, out, ran = iter(range(1, 9)), {"hardware": "toy"}, tmp_path / "out", []
+    words = ["--kit", prepared, "--out", out, "--scale", "smoke", "--device", "cpu"]
+    words += ["--models", "gpt", "--layers", "1", "--precisions", "fp32"]
+    measure("steps", "compiled")
+    found = measure("tests")
+    assert found["of"] == {("steps", 1), ("compiled", 2)}
+    assert found["machine"] == machine
+    assert found["tests"] == [{"test": "a", "outcome": "passed"}]
+    found = measure("steps")
+    assert found["of"] == {("steps", 3), ("compiled", 2)}
+    assert [part["part"] for part in found["parts"]] == ["tests", "steps", "compiled"]
+    assert "| gpt | 1 | fp32 | 3 | 3 | 2 | 2 |" in (out / "summary.md").read_text()
+    assert ran == [0, 0, 0]
+
+    machine = {"hardware": "another"}
+    assert measure("steps")["of"] == {("steps", 3), ("compiled", 2)}
+    assert "hardware 'toy', and now 'another'; name another --out" in (out / "summary.md").read_text()
+    measure("tests")
+    assert ran[3:] == [1, 0], "an earlier failure is none of this time"
+    text = (out / "measures.json").read_text()
+    for content, told in (
+        (text.replace('"embeddings": "learned"', '"embeddings": "gpt1"'), "embeddings 'gpt1', and now 'learned'"),
+        (text[:100], "measures.json: damaged"),
+    ):
+        capsys.readouterr()
+        (out / "measures.json").write_text(content)
+        assert call(monkeypatch, *words, "--parts", "tests") == 1
+        shown = capsys.readouterr().err
+        assert told in shown
+        assert shown.endswith("; name another --out\n")
+        assert (out / "measures.json").read_text() == content
 
 
 def test_a_contender_that_fails_leaves_the_others(monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.test_slurm import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -99,6 +103,43 @@ def test_the_workflow_runs_what_is_run_here_and_needs_no_secret():
     assert any("python -m stages.compare" in run for run in ran)
     assert "secrets." not in text
     assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [("error: runs of another schema", 0), ("Traceback\nImportError: cannot import name 'page'", 1)]
+)
+def test_the_workflow_takes_a_line_that_says_why_for_a_comparison_and_nothing_else(tmp_path, told, status):
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["compare"]["steps"]
+    (script,) = [step["run"] for step in steps if "python -m stages.compare" in step.get("run", "")]
+    (tmp_path / "python").write_text(f"#!/bin/sh\ncat >&2 <<'END'\na warning\n{told}\nEND\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "BEFORE": "a",
+        "AFTER": "b",
+    }
+    done = subprocess.run(["bash", "-e", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stderr == f"a warning\n{told}\n"
+    page = f"No comparison.\n\n```\n{told}\n```\n"
+    assert (tmp_path / "compare.md").read_text() == (page if status == 0 else "")
+    assert (tmp_path / "summary.md").exists() == (status == 0)
+
+
+def test_slurm_is_installed_where_a_program_of_its_tests_is_missing(tmp_path):
+    """`.ci/run` looks for the very programs without which the tests are skipped."""
+    (asked,) = re.findall(r"^slurm_programs=.*\nhas_slurm\(\) \{.*\}$", (ROOT / ".ci" / "run").read_text(), re.M)
+    for missing in ("", *PROGRAMS):
+        folder = tmp_path / (missing or "all")
+        folder.mkdir()
+        for name in set(PROGRAMS) - {missing}:
+            (folder / name).write_text("")
+            (folder / name).chmod(0o755)
+        script = f"PATH={folder}\n{asked}\nhas_slurm"
+        done = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, check=False)
+        assert (done.returncode == 0) == (not missing), missing
 
 
 def test_hooks_run_what_the_developers_requirements_install():

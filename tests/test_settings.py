@@ -309,6 +309,18 @@ class TestConfigure:
             run(precision=("precision: auto", "precision: bf16"))
         assert "params.yaml: scales.laptop.precision: 'bf16' needs a GPU" in capsys.readouterr().err
 
+    def test_compiling_on_a_cpu_without_a_compiler_is_refused(self, run, monkeypatch, capsys):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-g++"))
+        run()
+        with pytest.raises(SystemExit):
+            run(compile=("compile: false", "compile: true"))
+        told = capsys.readouterr().err
+        assert "compile: true needs a C++ compiler on a CPU, and no-such-g++ is not there; install it" in told
+        assert told.count("\n") == 1
+        monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, sys.executable))
+        assert all(config.compute.compile for config in run(compile=("compile: false", "compile: true")).values())
+
     def test_gpus_that_pytorch_cannot_use_are_told(self, run, monkeypatch, capsys):
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr("pynvml.nvmlInit", lambda: None)
