@@ -361,6 +361,28 @@ def test_dvc_looks_away_where_the_sources_do():
     assert [pattern for pattern in NOT_TEXT if f"/corpora/**/{pattern}" not in ignored] == []
 
 
+IGNORED = [line.rpartition("/")[2].replace("*", "x") for line in (ROOT / ".dvcignore").read_text().split()]
+"""A name for each pattern of .dvcignore, which DVC matches with files and folders alike."""
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_a_folder_that_dvc_does_not_see_is_not_read(tmp_path, name):
+    fill(tmp_path / "mine", 4)
+    fill(tmp_path / "mine" / "part 0" / name, 3)
+    corpus = load(tmp_path / "mine")
+    assert corpus.files == 4
+    assert corpus.left_out == (f"part 0/{name} (a folder that .dvcignore names: DVC would not see changes in it)",)
+
+
+@pytest.mark.parametrize("name", ["READMEs", "LICENSED-x", "SOURCES-x", "x.pyc"])
+def test_a_corpus_that_dvc_does_not_see_is_refused(tmp_path, name):
+    fill(tmp_path / name, 4)
+    with pytest.raises(StudyError, match=rf"^params\.yaml: corpus: '{name}': DVC would not see .*; rename it$"):
+        find_corpus(name, tmp_path)
+    with pytest.raises(StudyError, match="there are: none"):
+        find_corpus("mine", tmp_path)
+
+
 def written(corpus: Corpus, folder: Path) -> dict[str, bytes]:
     write_corpus(corpus, folder)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
