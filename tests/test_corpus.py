@@ -291,6 +291,13 @@ def test_a_word_too_long(kind):
         check_words(f"{before}{kind * (LONGEST_WORD + 1)}{'' if kind.isspace() else ' '}x", "name")
 
 
+@pytest.mark.parametrize("rare", [chr(number) for number in range(0x3001) if chr(number).isspace()])
+def test_blanks_of_two_kinds_too_long(rare):
+    check_words(f"x{f' {rare}' * (LONGEST_WORD // 2)}x", "name")
+    with pytest.raises(StudyError, match="name: line 1 has more than 2,000"):
+        check_words(f"x{f'{rare} ' * (LONGEST_WORD // 2)}{rare}x", "name")
+
+
 def test_long_runs_of_many_words_are_text():
     """Scripts without blanks: what ends a word is not only a blank."""
     check_words("日本語の文。" * 2000, "name")
