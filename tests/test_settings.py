@@ -64,7 +64,7 @@ def test_defaults_are_the_original_study(params, load):
         "shards": 1,
     }
     without = copy.deepcopy(params)
-    del without["training"], without["split"]
+    del without["training"]
     assert load(**without).resolve() == load_study(PARAMS).resolve()
 
 
@@ -125,6 +125,18 @@ def test_a_line_without_an_optimizer_follows_optim_through_of(load):
 def test_split(load, split, folds, fold):
     found = load(split=split).split
     assert (found.folds, found.fold) == (folds, fold)
+
+
+def test_what_dvc_needs_has_no_default(tmp_path, params):
+    """A key that DVC takes a stage's parameters from: without it only DVC would stop, and name no line of the file."""
+    pipeline = yaml.safe_load((PARAMS.parent / "dvc.yaml").read_text())["stages"]
+    needed = {key.partition(".")[0] for stage in pipeline.values() for key in stage.get("params", [])}
+    assert {"split", "scale", "scales", "gpt1", "corpus"} <= needed
+    for key in needed:
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump({name: value for name, value in params.items() if name != key}))
+        with pytest.raises(StudyError, match=rf"params\.yaml: {key}: missing; it has no default$"):
+            load_study(path)
 
 
 LINE = "experiments/x"

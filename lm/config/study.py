@@ -202,7 +202,7 @@ class Split(Strict):
 
 class Study(Strict):
     corpus: Annotated[str, Field(min_length=1, max_length=4096)]
-    split: Split = Split()
+    split: Split
     scale: str
     optim: str
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
