@@ -12,11 +12,13 @@ import yaml
 
 from lm.config.architectures import some_settings
 from lm.config.run import ModelConfig, OptimizerConfig, RunConfig
+from lm.config.strict import one_line
 from lm.config.study import Remedies, Study, load_study
 from lm.errors import StudyError
 from stages import configure
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+SCALES = yaml.safe_load(PARAMS.read_text())["scales"]
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,11 @@ def test_what_dvc_needs_has_no_default(tmp_path, params):
             load_study(path)
 
 
+@pytest.mark.parametrize("name", ["own", "my-own_2", "1", "_", "-1", "a" * 64])
+def test_a_scale_of_ones_own(load, name):
+    assert load(**{f"scales/{name}": SCALES["laptop"], "scale": name}).resolve() == load_study(PARAMS).resolve()
+
+
 LINE = "experiments/x"
 REFUSED = {
     "norm of an LSTM": ({LINE: {"of": "9", "norm": "pre"}}, ["experiments.x.norm", "lstm has none"]),
@@ -216,6 +223,13 @@ REFUSED = {
     "a width without end": ({"scales/laptop/width": 10**8}, ["scales.laptop.width", "100000000"]),
     "a batch without end": ({"scales/laptop/batch": 10**8}, ["scales.laptop.batch", "100000000"]),
     "a name beside a rate": ({"optimizers/sgd/name": "adam"}, ["optimizers.sgd.name", "unknown key"]),
+    **{
+        f"a scale that DVC can't find by its name, {name!r}": (
+            {f"scales/{name}": SCALES["laptop"], "scale": name},
+            ["scales: name", one_line(name), "use letters, digits, '_' and '-'"],
+        )
+        for name in ("a.b", "[x]", "a[0]", "", "a b", "a\nb", "a" * 65)
+    },
     "a misspelled scale": ({"scale": "labtop"}, ["scale", "labtop", "'laptop'"]),
 }
 

@@ -54,6 +54,8 @@ GPT1_VOCABULARY = 40_479
 GPT1_WIDTH = 768
 GPT1_CONTEXT = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
+_SCALE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""DVC takes a scale's settings by a path with its name, ``scales.laptop.tokenizer``: a dot or bracket would part it."""
 
 
 class TokenizerSettings(Strict):
@@ -409,9 +411,13 @@ def _check_references(study: Study) -> None:
         raise StudyError(f"scale: unknown scale '{one_line(study.scale)}'; {did_you_mean(study.scale, study.scales)}")
     if len(set(study.seeds)) < len(study.seeds):
         raise StudyError(f"seeds: {study.seeds} holds a seed twice; each may stand once")
-    for name in study.experiments:
-        if not _ID.fullmatch(name):
-            raise StudyError(f"experiments: id '{one_line(name)}' is not allowed; use letters, digits, '_' and '.'")
+    for key, names, pattern, mark in (
+        ("experiments: id", study.experiments, _ID, "."),
+        ("scales: name", study.scales, _SCALE, "-"),
+    ):
+        for name in names:
+            if not pattern.fullmatch(name):
+                raise StudyError(f"{key} '{one_line(name)}' is not allowed; use letters, digits, '_' and '{mark}'")
     seen: dict[str, str] = {}
     for name, config in study.resolve().items():
         same = config.model_copy(update={"experiment": ""}).to_json()
