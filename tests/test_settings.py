@@ -258,6 +258,17 @@ def test_a_key_that_stands_twice_is_named_with_both_values(tmp_path, key, first,
     assert f"line {2 + len(head.splitlines())}:" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "beside", ["z: &a [*a]", "z: &a {b: *a}", "z: &a\n  ? y\n  : *a", "? [a]\n: 1", "? [a]\n: 1\n? [b]\n: 1"]
+)
+def test_a_key_that_stands_twice_is_found_beside_what_is_odd(tmp_path, beside):
+    """Values that hold themselves, keys that are lists."""
+    path = tmp_path / "params.yaml"
+    path.write_text(f"optimizers: {{sgd: 1, sgd: 2}}\n{beside}\n")
+    with pytest.raises(StudyError, match="line 1: key 'sgd' stands twice: 1 and 2; each key may stand once"):
+        load_study(path)
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(StudyError, match="cannot be read"):
         load_study(tmp_path)

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from lm.config.architectures import ARCHITECTURES, all_sizes, some_settings
 from lm.config.optimizers import OPTIMIZERS, all_keys
@@ -361,20 +361,26 @@ def _stands_twice(text: str) -> str:
     The parser's own message has the values of numbers and words only.
     """
     left = [YAML(pure=True).compose(text)]
+    done: set[int] = set()
     while left:
         node = left.pop()
+        if id(node) in done:  # a value may hold itself
+            continue
+        done.add(id(node))
         if isinstance(node, SequenceNode):
             left += node.value
         if not isinstance(node, MappingNode):
             continue
         seen: dict[str, str] = {}
         for key, value in node.value:
+            left.append(value)
+            if not isinstance(key, ScalarNode):
+                continue
             written = one_line(text[value.start_mark.index : value.end_mark.index].strip())
             if key.value in seen:
                 line = key.start_mark.line + 1
                 return f"line {line}: key '{one_line(key.value)}' stands twice: {seen[key.value]} and {written}"
             seen[str(key.value)] = written
-            left.append(value)
     return "a key stands twice"
 
 
