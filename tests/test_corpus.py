@@ -353,6 +353,26 @@ def test_a_user_may_name_the_license(tmp_path):
     assert load(tmp_path / "mine").license == "CC0"
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b'license: "\\ud800"', "half a character"),
+        (b"license: " + b"[" * 5000, "nested too deeply"),
+        (b"license: 1\nlicense: 2", "line 2: key 'license' stands twice"),
+        (b"license: [", "not YAML at line 1"),
+        (b"license: \xe9", "not UTF-8"),
+        (b"- license", "expected a mapping"),
+    ],
+)
+def test_a_description_that_will_not_do(tmp_path, content, named):
+    path = fill(tmp_path / "mine", 3) / "corpus.yaml"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=rf"^{re.escape(str(path))}: .*{named}") as error:
+        load(tmp_path / "mine")
+    assert "\n" not in str(error.value)
+    str(error.value).encode()
+
+
 @pytest.mark.parametrize("source", ["web", "", "2", "[sotu]", "{sotu: hub}", "[[sotu]]"])
 def test_a_source_that_is_none(tmp_path, source):
     (fill(tmp_path / "mine", 3) / "corpus.yaml").write_text(f"source: {source}\n")

@@ -269,6 +269,25 @@ def test_a_key_that_stands_twice_is_found_beside_what_is_odd(tmp_path, beside):
         load_study(path)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'optim: "\\ud800"',
+        '"\\udfff": 1',
+        'corpus: "a\\ud83d\\ude00"',
+        'y: [{a: ["\\U0000d800"]}]',
+        '? [x, "\\ud800"]\n: 1',
+    ],
+)
+def test_half_a_character(tmp_path, line):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"z: &a [*a]\n{line}\n")
+    with pytest.raises(StudyError, match=r"params\.yaml: '.*\\ud.*' holds half a character") as error:
+        load_study(path)
+    assert "\n" not in str(error.value)
+    str(error.value).encode()
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(StudyError, match="cannot be read"):
         load_study(tmp_path)

@@ -7,6 +7,7 @@ than one that stops, so everything unknown, ill-typed, out of range or contradic
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,7 @@ GPT1_CONTEXT = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
 _SCALE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """DVC takes a scale's settings by a path with its name, ``scales.laptop.tokenizer``: a dot or bracket would part it."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class TokenizerSettings(Strict):
@@ -331,12 +333,15 @@ def load_study(path: Path = PARAMS) -> Study:
 
 
 def read_yaml(path: Path) -> object:
-    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read."""
+    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read.
+
+    So it does for a surrogate, which only an escape can write: half a character, which no file could hold again.
+    """
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
         # the parser and the YAML version that DVC itself uses: 1e-3 is a number, a key given twice is an error
-        return YAML(typ="safe", pure=True).load(text)
+        content: object = YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:
@@ -353,6 +358,22 @@ def read_yaml(path: Path) -> object:
         raise StudyError(f"{path}: nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits, a date that there is not
         raise StudyError(f"{path}: not YAML: {one_line(error)}") from None
+    for word in _words(content):
+        if _SURROGATE.search(word):
+            raise StudyError(f"{path}: '{one_line(word)}' holds half a character (a surrogate); write a whole one")
+    return content
+
+
+def _words(content: object) -> Iterator[str]:
+    """Every text in what a YAML file holds, keys too."""
+    left, done = [content], set[int]()
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Collection) and id(each) not in done:  # a value may hold itself
+            done.add(id(each))
+            left += [*each, *each.values()] if isinstance(each, Mapping) else each
 
 
 def _stands_twice(text: str) -> str:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from lm.errors import StudyError, reading
+from lm.config.study import read_yaml
+from lm.errors import StudyError
 
 CORPORA = Path("corpora")
 DESCRIPTION = "corpus.yaml"
@@ -132,13 +131,12 @@ def list_files(folder: Path) -> Listing:
 def read_description(folder: Path) -> dict[str, Any]:
     """The content of ``corpus.yaml``, or nothing where there is none.
 
-    Raises :class:`StudyError` when it is no mapping of words to values.
+    Raises :class:`StudyError` when it can't be read or is no mapping of words to values.
     """
     path = folder / DESCRIPTION
     if not path.exists():
         return {}
-    with reading(path, "mend it or take it out", (ValueError, YAMLError)):
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise StudyError(f"{path}: expected a mapping, such as `license: CC BY 4.0`")
     return content
