@@ -121,6 +121,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             missing = [name for name in ("tokens", "position") if name not in arrays]
             if missing:
                 raise StudyError(f"{path}: no array '{missing[0]}'; it holds: {', '.join(arrays) or 'none'}")
-            return arrays["tokens"], arrays["position"]
+            # a member that is no array comes as bytes
+            return np.asarray(arrays["tokens"]), np.asarray(arrays["position"])
     except (ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise StudyError(f"{path}: not a whole .npz file of plain arrays ({error}); get it anew") from None
