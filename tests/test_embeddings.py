@@ -205,6 +205,14 @@ def test_the_stage_says_where_embeddings_are_learned(monkeypatch, tmp_path):
     assert {path.name: json.loads(path.read_text()) for path in out.iterdir()} == {"card.json": {"kind": "learned"}}
 
 
+def test_a_release_has_as_many_positions_as_a_scale_may_take(monkeypatch, tmp_path, arrays):
+    """One number, the configuration's, says both: a table of more is another model's."""
+    read_release(npz(tmp_path / "a.npz", *arrays), VOCABULARY, WIDTH, CONTEXT)
+    monkeypatch.setattr(release, "GPT1_CONTEXT", len(arrays[1]) - 1)
+    with pytest.raises(StudyError, match=f"expected {CONTEXT} to {len(arrays[1]) - 1} rows"):
+        read_release(npz(tmp_path / "a.npz", *arrays), VOCABULARY, WIDTH, CONTEXT)
+
+
 def test_the_stage_at_the_reference_scale(monkeypatch, capsys, tmp_path):
     """The real sizes, from a course's file; then a file that will not do, which leaves nothing half-written."""
     rows = np.zeros((GPT1_VOCABULARY, GPT1_WIDTH), np.float32)

@@ -54,6 +54,7 @@ GPT1_VOCABULARY = 40_479
 """GPT-1's 40,478 entries and the padding that the study put before them."""
 GPT1_WIDTH = 768
 GPT1_CONTEXT = 512
+"""Positions that GPT-1's release has."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
 _SCALE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """DVC takes a scale's settings by a path with its name, ``scales.laptop.tokenizer``: a dot or bracket would part it."""
@@ -61,7 +62,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class TokenizerSettings(Strict):
-    """How text becomes tokens; the only part of a scale that the tokenize stage depends on."""
+    """How text becomes tokens: with the context, the part of a scale that the tokenize stage depends on."""
 
     kind: Literal["bpe", "gpt1"]
     vocabulary: Annotated[int, Field(ge=257, le=2**20)]
