@@ -291,6 +291,13 @@ def test_a_word_too_long(kind):
         check_words(f"{before}{kind * (LONGEST_WORD + 1)}{'' if kind.isspace() else ' '}x", "name")
 
 
+@pytest.mark.parametrize("rare", [chr(number) for number in range(0x3001) if chr(number).isspace()])
+def test_blanks_of_two_kinds_too_long(rare):
+    check_words(f"x{f' {rare}' * (LONGEST_WORD // 2)}x", "name")
+    with pytest.raises(StudyError, match="name: line 1 has more than 2,000"):
+        check_words(f"x{f'{rare} ' * (LONGEST_WORD // 2)}{rare}x", "name")
+
+
 def test_long_runs_of_many_words_are_text():
     """Scripts without blanks: what ends a word is not only a blank."""
     check_words("日本語の文。" * 2000, "name")
@@ -346,6 +353,26 @@ def test_a_user_may_name_the_license(tmp_path):
     assert load(tmp_path / "mine").license == "CC0"
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b'license: "\\ud800"', "half a character"),
+        (b"license: " + b"[" * 5000, "nested too deeply"),
+        (b"license: 1\nlicense: 2", "line 2: key 'license' stands twice"),
+        (b"license: [", "not YAML at line 1"),
+        (b"license: \xe9", "not UTF-8"),
+        (b"- license", "expected a mapping"),
+    ],
+)
+def test_a_description_that_will_not_do(tmp_path, content, named):
+    path = fill(tmp_path / "mine", 3) / "corpus.yaml"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=rf"^{re.escape(str(path))}: .*{named}") as error:
+        load(tmp_path / "mine")
+    assert "\n" not in str(error.value)
+    str(error.value).encode()
+
+
 @pytest.mark.parametrize("source", ["web", "", "2", "[sotu]", "{sotu: hub}", "[[sotu]]"])
 def test_a_source_that_is_none(tmp_path, source):
     (fill(tmp_path / "mine", 3) / "corpus.yaml").write_text(f"source: {source}\n")
@@ -359,6 +386,28 @@ def test_a_source_that_is_none(tmp_path, source):
 def test_dvc_looks_away_where_the_sources_do():
     ignored = (ROOT / ".dvcignore").read_text().split()
     assert [pattern for pattern in NOT_TEXT if f"/corpora/**/{pattern}" not in ignored] == []
+
+
+IGNORED = [line.rpartition("/")[2].replace("*", "x") for line in (ROOT / ".dvcignore").read_text().split()]
+"""A name for each pattern of .dvcignore, which DVC matches with files and folders alike."""
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_a_folder_that_dvc_does_not_see_is_not_read(tmp_path, name):
+    fill(tmp_path / "mine", 4)
+    fill(tmp_path / "mine" / "part 0" / name, 3)
+    corpus = load(tmp_path / "mine")
+    assert corpus.files == 4
+    assert corpus.left_out == (f"part 0/{name} (a folder that .dvcignore names: DVC would not see changes in it)",)
+
+
+@pytest.mark.parametrize("name", ["READMEs", "LICENSED-x", "SOURCES-x", "x.pyc"])
+def test_a_corpus_that_dvc_does_not_see_is_refused(tmp_path, name):
+    fill(tmp_path / name, 4)
+    with pytest.raises(StudyError, match=rf"^params\.yaml: corpus: '{name}': DVC would not see .*; rename it$"):
+        find_corpus(name, tmp_path)
+    with pytest.raises(StudyError, match="there are: none"):
+        find_corpus("mine", tmp_path)
 
 
 def written(corpus: Corpus, folder: Path) -> dict[str, bytes]:

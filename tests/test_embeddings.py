@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,12 +118,23 @@ def npz_of(path: Path, **named) -> Path:
     return path
 
 
+def zipped(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return path
+
+
 SPOILED: dict[str, tuple[Callable[[Path, np.ndarray, np.ndarray], Path], str]] = {
     "a safetensors file cut short": (lambda f, t, p: cut(safetensors(f / "a.safetensors", t, p)), "not a whole"),
     "an npz file cut short": (lambda f, t, p: cut(npz(f / "a.npz", t, p)), "not a whole"),
     "an empty file": (lambda f, _t, _p: written(f / "a.safetensors", b""), "not a whole"),
     "an array alone": (lambda f, t, _p: written(f / "a.npz", npy(t)), "not a whole"),
     "Python objects": (lambda f, t, p: npz_of(f / "a.npz", tokens=t.astype(object), position=p), "plain arrays"),
+    "members that are no arrays": (
+        lambda f, _t, _p: zipped(f / "a.npz", tokens=b"1", position=b"1"),
+        "|S1, not floating",
+    ),
     "another kind of file": (lambda f, _t, _p: written(f / "a.bin", b"x"), "'.bin'"),
     "no positions": (lambda f, t, _p: npz_of(f / "a.npz", tokens=t), "'position'; it holds: tokens"),
     "another model": (lambda f, t, p: safetensors(f / "a.safetensors", t, p, "bert."), "'tokens_embed.weight'"),
@@ -191,6 +203,14 @@ def test_the_stage_says_where_embeddings_are_learned(monkeypatch, tmp_path):
     out = tmp_path / "data" / "embeddings"
     stage(monkeypatch, params(tmp_path, "laptop"), out)
     assert {path.name: json.loads(path.read_text()) for path in out.iterdir()} == {"card.json": {"kind": "learned"}}
+
+
+def test_a_release_has_as_many_positions_as_a_scale_may_take(monkeypatch, tmp_path, arrays):
+    """One number, the configuration's, says both: a table of more is another model's."""
+    read_release(npz(tmp_path / "a.npz", *arrays), VOCABULARY, WIDTH, CONTEXT)
+    monkeypatch.setattr(release, "GPT1_CONTEXT", len(arrays[1]) - 1)
+    with pytest.raises(StudyError, match=f"expected {CONTEXT} to {len(arrays[1]) - 1} rows"):
+        read_release(npz(tmp_path / "a.npz", *arrays), VOCABULARY, WIDTH, CONTEXT)
 
 
 def test_the_stage_at_the_reference_scale(monkeypatch, capsys, tmp_path):

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,12 @@ def saved(content, folder: Path) -> None:
     np.savez(folder / "wiki.test.npz", **content)
 
 
+def zipped(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
 TOKENS = np.arange(1, 11, dtype=np.uint16)
 SPOILED = {
     "missing": (lambda f: (f / "wiki.test.npz").unlink(), "no such file"),
@@ -203,6 +210,14 @@ SPOILED = {
     "objects": (
         lambda f: saved({"tokens": np.array([[1], [2, 3]], dtype=object), "sizes": [1, 2]}, f),
         "not a NumPy archive of plain integers",
+    ),
+    "no array": (
+        lambda f: zipped(f / "wiki.test.npz", {"tokens": b"1 2", "sizes": b"2"}),
+        "tokens is |S3 of shape ()",
+    ),
+    "members that are no arrays": (
+        lambda f: zipped(f / "wiki.test.npz", {"tokens.npy": b"1 2", "sizes.npy": b"2"}),
+        "tokens is |S3 of shape ()",
     ),
     "no sizes": (lambda f: saved({"tokens": TOKENS}, f), "sizes"),
     "floats": (lambda f: saved({"tokens": TOKENS * 1.0, "sizes": [10]}, f), "tokens is float64 of shape (10,)"),

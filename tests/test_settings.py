@@ -12,11 +12,13 @@ import yaml
 
 from lm.config.architectures import some_settings
 from lm.config.run import ModelConfig, OptimizerConfig, RunConfig
+from lm.config.strict import one_line
 from lm.config.study import Remedies, Study, load_study
 from lm.errors import StudyError
 from stages import configure
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+SCALES = yaml.safe_load(PARAMS.read_text())["scales"]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_defaults_are_the_original_study(params, load):
         "shards": 1,
     }
     without = copy.deepcopy(params)
-    del without["training"], without["split"]
+    del without["training"]
     assert load(**without).resolve() == load_study(PARAMS).resolve()
 
 
@@ -125,6 +127,23 @@ def test_a_line_without_an_optimizer_follows_optim_through_of(load):
 def test_split(load, split, folds, fold):
     found = load(split=split).split
     assert (found.folds, found.fold) == (folds, fold)
+
+
+def test_what_dvc_needs_has_no_default(tmp_path, params):
+    """A key that DVC takes a stage's parameters from: without it only DVC would stop, and name no line of the file."""
+    pipeline = yaml.safe_load((PARAMS.parent / "dvc.yaml").read_text())["stages"]
+    needed = {key.partition(".")[0] for stage in pipeline.values() for key in stage.get("params", [])}
+    assert {"split", "scale", "scales", "gpt1", "corpus"} <= needed
+    for key in needed:
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump({name: value for name, value in params.items() if name != key}))
+        with pytest.raises(StudyError, match=rf"params\.yaml: {key}: missing; it has no default$"):
+            load_study(path)
+
+
+@pytest.mark.parametrize("name", ["own", "my-own_2", "1", "_", "-1", "a" * 64])
+def test_a_scale_of_ones_own(load, name):
+    assert load(**{f"scales/{name}": SCALES["laptop"], "scale": name}).resolve() == load_study(PARAMS).resolve()
 
 
 LINE = "experiments/x"
@@ -204,6 +223,13 @@ REFUSED = {
     "a width without end": ({"scales/laptop/width": 10**8}, ["scales.laptop.width", "100000000"]),
     "a batch without end": ({"scales/laptop/batch": 10**8}, ["scales.laptop.batch", "100000000"]),
     "a name beside a rate": ({"optimizers/sgd/name": "adam"}, ["optimizers.sgd.name", "unknown key"]),
+    **{
+        f"a scale that DVC can't find by its name, {name!r}": (
+            {f"scales/{name}": SCALES["laptop"], "scale": name},
+            ["scales: name", one_line(name), "use letters, digits, '_' and '-'"],
+        )
+        for name in ("a.b", "[x]", "a[0]", "", "a b", "a\nb", "a" * 65)
+    },
     "a misspelled scale": ({"scale": "labtop"}, ["scale", "labtop", "'laptop'"]),
 }
 
@@ -230,6 +256,36 @@ def test_a_key_that_stands_twice_is_named_with_both_values(tmp_path, key, first,
         load_study(path)
     assert str(error.value).endswith(f"key '{key.strip()}' stands twice: {first} and {second}; each key may stand once")
     assert f"line {2 + len(head.splitlines())}:" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "beside", ["z: &a [*a]", "z: &a {b: *a}", "z: &a\n  ? y\n  : *a", "? [a]\n: 1", "? [a]\n: 1\n? [b]\n: 1"]
+)
+def test_a_key_that_stands_twice_is_found_beside_what_is_odd(tmp_path, beside):
+    """Values that hold themselves, keys that are lists."""
+    path = tmp_path / "params.yaml"
+    path.write_text(f"optimizers: {{sgd: 1, sgd: 2}}\n{beside}\n")
+    with pytest.raises(StudyError, match="line 1: key 'sgd' stands twice: 1 and 2; each key may stand once"):
+        load_study(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'optim: "\\ud800"',
+        '"\\udfff": 1',
+        'corpus: "a\\ud83d\\ude00"',
+        'y: [{a: ["\\U0000d800"]}]',
+        '? [x, "\\ud800"]\n: 1',
+    ],
+)
+def test_half_a_character(tmp_path, line):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"z: &a [*a]\n{line}\n")
+    with pytest.raises(StudyError, match=r"params\.yaml: '.*\\ud.*' holds half a character") as error:
+        load_study(path)
+    assert "\n" not in str(error.value)
+    str(error.value).encode()
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

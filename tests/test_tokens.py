@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from lm.corpus import tokens as module
@@ -198,3 +199,43 @@ def test_folds_depend_on_names_alone_and_keep_copies_together():
     assert [[d.name for d in deal(other, 3, fold)["validation"]] for fold in range(3)] == validating
     with pytest.raises(StudyError, match=r"split\.folds: 12: the corpus has 11 documents"):
         deal(splits, 12, 0)
+
+
+DOCUMENTS = st.lists(
+    st.builds(
+        Document,
+        st.sampled_from("abcdefgh"),
+        st.sampled_from("stuvwxyz"),
+        st.none() | st.sampled_from("ghijklmn"),
+    ),
+    max_size=10,
+)
+
+
+def apart(documents: list[Document], fold_of: list[object]) -> bool:
+    """Whether documents of one group or with one text lie in different folds."""
+    pairs = combinations(zip(documents, fold_of, strict=True), 2)
+    return any(
+        one_fold != other_fold and (one.text == other.text or (one.group or one.name) == (other.group or other.name))
+        for (one, one_fold), (other, other_fold) in pairs
+    )
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@example([Document("A", "t", "g"), Document("B", "t", "h"), Document("C", "u", "h")], [], 2)
+@given(DOCUMENTS, DOCUMENTS, st.integers(1, 4))
+def test_documents_that_others_join_lie_in_one_fold(train, validation, folds):
+    """And where groups and the texts of their first documents part nothing, they alone say what lies together."""
+    pool = [*train, *validation]
+    first_with: dict[str, str] = {}
+    plain = [first_with.setdefault(d.text, d.group or d.name) for d in pool]
+    splits = {"train": train, "validation": validation, "test": []}
+    try:
+        dealt = [deal(splits, folds, fold)["validation"] for fold in range(folds)]
+    except StudyError:
+        assume(False)
+    found = [[any(d is each for each in fold) for fold in dealt].index(True) for d in pool]
+    assert not apart(pool, found)
+    if not apart(pool, plain):
+        ranked = sorted(set(plain), key=lambda group: hashlib.sha256(group.encode()).digest())
+        assert found == [ranked.index(group) % folds for group in plain]

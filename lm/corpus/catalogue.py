@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from lm.errors import StudyError, reading
+from lm.config.study import read_yaml
+from lm.errors import StudyError
 
 CORPORA = Path("corpora")
 DESCRIPTION = "corpus.yaml"
 NOT_TEXT = ("README*", "LICENSE*", "SOURCES*")
 """Files about a corpus. ``.dvcignore`` has the same patterns: an edit in one of them changes nothing."""
+_UNSEEN = (*NOT_TEXT, "__pycache__", "*.pyc")
+"""Folders that ``.dvcignore`` names, and DVC looks away from with all that is in them."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SHOWN = 60
 """Characters of a wrong name that a message shows."""
@@ -51,7 +52,7 @@ def find_corpus(name: str, corpora: Path = CORPORA) -> Path:
     """The folder ``corpora/<name>``, its names and links checked, its files not yet read.
 
     Raises :class:`StudyError` for what is no name, such as a path; for a folder that is not there; and for what DVC
-    could not hash: a broken link, a name that is not UTF-8.
+    could not hash: a folder that ``.dvcignore`` names, a broken link, a name that is not UTF-8.
     """
     if not _NAME.fullmatch(name):
         shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
@@ -62,6 +63,10 @@ def find_corpus(name: str, corpora: Path = CORPORA) -> Path:
             f"and set corpus to mine"
         )
     folder = corpora / name
+    if _is_unseen(name):
+        raise StudyError(
+            f"params.yaml: corpus: {name!r}: DVC would not see changes in {folder}: .dvcignore names it; rename it"
+        )
     if folder.is_symlink() and not folder.exists():
         raise StudyError(f"{folder}: a link to {folder.readlink()}, where nothing is; link it anew")
     if folder.exists() and not folder.is_dir():
@@ -78,7 +83,11 @@ def find_corpus(name: str, corpora: Path = CORPORA) -> Path:
 
 def names(corpora: Path = CORPORA) -> list[str]:
     """The corpora that are there."""
-    return sorted(path.name for path in corpora.glob("*") if path.is_dir() and _NAME.fullmatch(path.name))
+    return sorted(
+        path.name
+        for path in corpora.glob("*")
+        if path.is_dir() and _NAME.fullmatch(path.name) and not _is_unseen(path.name)
+    )
 
 
 def list_files(folder: Path) -> Listing:
@@ -105,28 +114,29 @@ def list_files(folder: Path) -> Listing:
                     raise StudyError(f"{path}: neither a file nor a folder; take it out")
                 if _is_hidden(name) or name == DESCRIPTION:
                     continue
-                if any(fnmatch.fnmatchcase(name, pattern) for pattern in NOT_TEXT):
+                if _is_one_of(name, NOT_TEXT):
                     left_out.append(f"{shown} (about the text)")
                 else:
                     files[shown] = path
             elif path.is_symlink():
                 left_out.append(f"{shown} (a link to a folder: DVC would not see changes in it)")
+            elif _is_unseen(name):
+                left_out.append(f"{shown} (a folder that .dvcignore names: DVC would not see changes in it)")
             elif name.endswith(".txt"):
                 left_out.append(f"{shown} (a folder)")
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        folders[:] = sorted(name for name in folders if not _is_hidden(name) and not _is_unseen(name))
     return Listing(files=dict(sorted(files.items())), left_out=sorted(left_out))
 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """The content of ``corpus.yaml``, or nothing where there is none.
 
-    Raises :class:`StudyError` when it is no mapping of words to values.
+    Raises :class:`StudyError` when it can't be read or is no mapping of words to values.
     """
     path = folder / DESCRIPTION
     if not path.exists():
         return {}
-    with reading(path, "mend it or take it out", (ValueError, YAMLError)):
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise StudyError(f"{path}: expected a mapping, such as `license: CC BY 4.0`")
     return content
@@ -153,6 +163,14 @@ def _is_utf8(name: str) -> bool:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".")
+
+
+def _is_unseen(name: str) -> bool:
+    return _is_one_of(name, _UNSEEN)
+
+
+def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _quoted(name: str) -> str:

@@ -19,6 +19,7 @@ _RUN = re.compile(
     rf"[^\W\d_]{{{LONGEST_WORD + 1}}}|\d{{{LONGEST_WORD + 1}}}|[^\w\s]{{{LONGEST_WORD + 1}}}"
     rf"|_{{{LONGEST_WORD + 1}}}|\s{{{LONGEST_WORD + 1}}}"
 )
+_RARE_BLANK = re.compile(r"[^\S\t-\r ]")
 
 
 def check_size(size: int, name: str) -> None:
@@ -49,7 +50,7 @@ def decode(content: bytes, name: str) -> str:
 
 def check_words(text: str, name: str) -> None:
     """Raises :class:`StudyError` for more than :data:`LONGEST_WORD` letters, digits, marks or blanks in a row."""
-    content = np.frombuffer(text.encode(), dtype=np.uint8)
+    content = np.frombuffer(_RARE_BLANK.sub(" ", text).encode(), dtype=np.uint8)
     blank = (content == 32) | ((content >= 9) & (content <= 13))
     # where blanks and others follow one another closely, nothing can be too long
     turns = np.flatnonzero(np.diff(blank.astype(np.int8)))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from lm.config.study import GPT1_CONTEXT
 from lm.download import fetch
 from lm.errors import StudyError
 
@@ -24,7 +25,6 @@ REPOSITORY = "openai-community/openai-gpt"
 REVISION = "61cf0c79fa2d7a182fcec7970e1f4c03a04e339b"
 SHA256 = "25c82cdf1844d2d93e9120b3b628fc6c2b4fcc7801a1297f58465ba67d45deb3"
 """Of the released ``model.safetensors`` (479 MB), as the Hub lists it at :data:`REVISION`."""
-MOST_POSITIONS = 512
 
 
 def find_release(given: str | None, corpus: Path) -> Path:
@@ -71,7 +71,7 @@ def read_release(path: Path, vocabulary: int, width: int, context: int) -> tuple
     tokens, positions = readers[path.suffix](path)
     rows = {vocabulary - 1, vocabulary} if path.suffix == ".npz" else {vocabulary - 1}
     _check(path, "tokens", tokens, rows, width)
-    _check(path, "positions", positions, set(range(context, MOST_POSITIONS + 1)), width)
+    _check(path, "positions", positions, set(range(context, GPT1_CONTEXT + 1)), width)
     tokens, positions = (np.ascontiguousarray(table, dtype=np.float32) for table in (tokens, positions[:context]))
     for name, table in (("tokens", tokens), ("positions", positions)):
         if not np.isfinite(table).all():
@@ -121,6 +121,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             missing = [name for name in ("tokens", "position") if name not in arrays]
             if missing:
                 raise StudyError(f"{path}: no array '{missing[0]}'; it holds: {', '.join(arrays) or 'none'}")
-            return arrays["tokens"], arrays["position"]
+            # a member that is no array comes as bytes
+            return np.asarray(arrays["tokens"]), np.asarray(arrays["position"])
     except (ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise StudyError(f"{path}: not a whole .npz file of plain arrays ({error}); get it anew") from None

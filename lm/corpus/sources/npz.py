@@ -56,7 +56,8 @@ def load_npz(folder: Path, listing: Listing) -> IdCorpus:
 def _read(path: Path) -> IdLines:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            tokens, sizes = arrays["tokens"], arrays["sizes"]
+            # a member that is no array comes as bytes
+            tokens, sizes = np.asarray(arrays["tokens"]), np.asarray(arrays["sizes"])
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; each split has its own, {_PATTERN}") from None
     except KeyError as error:
