@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lm.training import memory
+from lm.training.first_use import first_use
 from lm.training.hardware import choose, settle
 from lm.training.loop import Job, Trainer
 from lm.training.memory import MemoryMeter
@@ -88,7 +89,9 @@ def test_what_other_phases_leave_behind_is_no_steps(measured):
 
 def test_a_run_that_scores_more_at_once_than_it_trains_on_has_the_steps_peak(run_config, splits, measured):
     config = run_config(epochs=2)
-    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=settle(choose(config.compute))))
+    compute = settle(choose(config.compute))
+    first_use(config, compute)
+    trainer = Trainer(Job(config=config, seed=42, splits=splits, vocabulary=50, compute=compute))
 
     class Scorer(memory.Callback):
         def scoring_started(self, _trainer: Trainer) -> None:

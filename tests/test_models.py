@@ -240,6 +240,17 @@ def test_initialization_follows_the_seed(architecture):
     assert not all(map(torch.equal, drawn(1), drawn(2)))
 
 
+@pytest.mark.parametrize("architecture", ["lstm", "gpt"])
+def test_embeddings_begin_as_narrow_as_gpt1s(architecture):
+    """Section 4.1 of Radford et al. 2018; over 80,000 draws, which come within 1 %."""
+    shapes = {"lstm_hidden": 12} if architecture == "lstm" else {"heads": 2, "mlp": 32}
+    config = ModelConfig(architecture=architecture, layers=1, context=8, width=16, **shapes)
+    torch.manual_seed(1)
+    table = build_model(config, vocabulary=5000).embedding.weight
+    assert table.std().item() == pytest.approx(0.02, rel=0.02)
+    assert table.mean().item() == pytest.approx(0, abs=0.001)
+
+
 SIZES = {"lstm": {"lstm_hidden": 12}, "gpt": {"heads": 2, "mlp": 32}}
 VARIANTS = [("lstm", "post"), ("gpt", "post"), ("gpt", "pre")]
 

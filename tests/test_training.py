@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +21,9 @@ from safetensors.torch import load
 
 from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
 from lm.errors import StudyError
-from lm.models.build import build_model
+from lm.models.build import build_model, step_operations
 from lm.training import documents, history, loop, outputs
-from lm.training.dropout import cudnn_draws
+from lm.training.dropout import cudnn_draws, seed_dropout
 from lm.training.evaluation import mean_loss, token_nll
 from lm.training.hardware import choose, native_bf16_cpu, settle
 from lm.training.history import HistoryFile
@@ -376,6 +378,11 @@ def test_files_agree_with_each_other_and_with_the_best_weights(run_config, train
         assert metrics[f"{split}_bits_per_byte"] == pytest.approx(nll / math.log(2) / counts["bytes"], rel=1e-6)
         assert metrics[f"{split}_word_perplexity"] == pytest.approx(math.exp(nll / counts["words"]), rel=1e-6)
 
+    sample = mean_loss(model, splits["train"], prepared.trainer.sample, prepared.trainer.compute)
+    assert float(history[best]["train_eval_loss"]) == pytest.approx(sample, rel=1e-6)
+
+    operations = step_operations(config.model, VOCABULARY, splits["train"].predicted, False)
+    assert cost["operations_per_epoch"] == sum(operations.values())
     timing = list(csv.DictReader(files["timing.csv"].decode().splitlines()))
     assert cost["train_seconds"] == pytest.approx(sum(float(row["train_seconds"]) for row in timing))
     assert cost["validation_seconds"] == pytest.approx(sum(float(row["validation_seconds"]) for row in timing))
@@ -510,6 +517,16 @@ def test_dropout_of_a_state_that_no_checkpoint_holds_is_seeded_at_each_step(
         assert drawn.generator is not None
     else:
         assert resumed["model.safetensors"] != whole["model.safetensors"], "else the test tells nothing"
+
+
+def test_dropout_of_a_slice_is_that_of_its_seed_its_step_and_its_place():
+    def drawn(seed: int, step: int, shard: int) -> tuple[float, ...]:
+        seed_dropout(seed, step, shard)
+        return tuple(torch.rand(4).tolist())
+
+    with torch.random.fork_rng(devices=[]):
+        assert len({drawn(*place) for place in itertools.product((42, 43), (0, 1), (0, 1))}) == 8
+        assert drawn(42, 1, 0) == drawn(42, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -744,6 +761,28 @@ class SimpleNamespaceTimes(SimpleNamespace):
 
     def __iter__(self):
         return iter(vars(self).values())
+
+
+def test_speed_is_that_of_intervals_after_the_first(run_config, train, monkeypatch):
+    """Under a clock by which each of the first ten steps takes ten seconds, of the next ten one, and any other two."""
+    now, step = [0.0], Trainer._step
+
+    def timed(trainer, batch):
+        now[0] += (10.0, 1.0, 2.0)[min(trainer.position.step // 10, 2)]
+        return step(trainer, batch)
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0], process_time=time.process_time)
+    monkeypatch.setattr("lm.training.clock.time", clock)
+    monkeypatch.setattr(Trainer, "_step", timed)
+    config = run_config(epochs=2)
+    trainer = train(config).trainer
+    trainer.run()
+    assert 30 <= trainer.steps_an_epoch < 40
+    tokens = config.training.batch * config.model.context
+    for epoch in trainer.position.history:
+        assert epoch.train_seconds == 100 + 10 + 2 * (trainer.steps_an_epoch - 20)
+        # the median of two; the shortest window lies in one of them
+        assert epoch.tokens_per_second == pytest.approx((tokens + tokens / 2) / 2, abs=0.5)
 
 
 def test_where_the_machine_tells_nothing_of_others_nothing_is_said(run_config, train, done, monkeypatch):
