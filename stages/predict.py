@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lm.config.strict import did_you_mean
-from lm.config.study import PARAMS, load_study
+from lm.config.study import PARAMS, Study, load_study
 from lm.corpus.windows import read_card
 from lm.errors import StudyError, reported
 from lm.prediction.run import Prediction, predict_run
@@ -50,6 +50,30 @@ def _check(arguments: argparse.Namespace) -> None:
         raise StudyError(f"--utilization: {arguments.utilization}; allowed: above 0, at most 1")
 
 
+def _counts(study: Study, scale: str, tokens: int | None) -> tuple[int, int]:
+    """Vocabulary and training tokens an epoch: ``tokens``, or where that is None those in data/tokens.
+
+    A corpus of token ids has the vocabulary that it came with, at any scale. Raises :class:`StudyError` where the
+    tokens in data/tokens would be taken for those of another scale.
+    """
+    if tokens is None and scale != study.scale:
+        raise StudyError(f"--train-tokens: missing; data/tokens is of the scale {study.scale}, not {scale}")
+    vocabulary, made = study.scales[scale].tokenizer.vocabulary, Path("data/tokens")
+    if tokens is not None and not (made / "card.json").exists():
+        return vocabulary, tokens
+    card = read_card(made)
+    if card.get("tokenizer", {}).get("kind") == "ids":
+        vocabulary = card["vocabulary"]
+    if tokens is None:
+        if card["vocabulary"] != vocabulary:
+            raise StudyError(
+                f"--train-tokens: missing; data/tokens has a vocabulary of {card['vocabulary']:,} and the scale "
+                f"{scale} one of {vocabulary:,}: run `dvc repro tokenize`"
+            )
+        tokens = card["splits"]["train"]["predicted_tokens"]
+    return vocabulary, tokens
+
+
 @reported
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
@@ -74,20 +98,15 @@ def main() -> None:
     name = arguments.scale or study.scale
     if name not in study.scales:
         raise StudyError(f"--scale: unknown scale '{name}'; {did_you_mean(name, study.scales)}")
-    vocabulary, tokens = study.scales[name].tokenizer.vocabulary, arguments.train_tokens
-    if tokens is None:
-        if name != study.scale:
-            raise StudyError(f"--train-tokens: missing; data/tokens is of the scale {study.scale}, not {name}")
-        card = read_card(Path("data/tokens"))
-        # a corpus of ids has a vocabulary of its own
-        vocabulary, tokens = card["vocabulary"], card["splits"]["train"]["predicted_tokens"]
+    vocabulary, tokens = _counts(study, name, arguments.train_tokens)
     study = study.model_copy(update={"scale": name})
     rate = None if arguments.peak is None else arguments.peak * arguments.utilization * _TERA
     found = [
         predict_run(config, vocabulary, tokens, arguments.device, arguments.precision)
         for config in study.resolve().values()
     ]
-    print(f"scale {name}, {arguments.device}, {arguments.precision}, {tokens:,} training tokens an epoch")
+    of = f"vocabulary of {vocabulary:,}, {tokens:,} training tokens an epoch"
+    print(f"scale {name}, {arguments.device}, {arguments.precision}, {of}")
     if rate is not None:
         print(f"hours of training alone, at {arguments.utilization:.0%} of {arguments.peak:g} TFLOP/s")
     table = pd.DataFrame([*(_row(each, rate) for each in found), _total(found, rate)]).fillna("")

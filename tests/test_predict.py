@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -173,17 +174,41 @@ def test_operations_are_those_that_pytorch_counts(architecture, embeddings, laye
         assert counter.get_total_flops() == ours + layers * 3 * 2 * batch * context * context * width
 
 
-def test_a_vocabulary_of_ids_is_the_tokens_own(monkeypatch, capsys, tmp_path):
-    (tmp_path / "data" / "tokens").mkdir(parents=True)
-    card = {"vocabulary": 40_479, "splits": {"train": {"predicted_tokens": 1000}}}
-    (tmp_path / "data" / "tokens" / "card.json").write_text(json.dumps(card))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stages.predict", f"--params={ROOT / 'params.yaml'}"])
-    predict.main()
-    found = capsys.readouterr().out
-    assert "1,000 training tokens" in found
+def told(monkeypatch, capsys, folder: Path, *words: str, **card) -> str:
+    """What is said of the study in a folder whose tokens have this card."""
+    (folder / "data" / "tokens").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "tokens" / "card.json").write_text(json.dumps(card))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["stages.predict", f"--params={ROOT / 'params.yaml'}", *words])
+    with contextlib.suppress(SystemExit):
+        predict.main()
+    shown = capsys.readouterr()
+    return shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens"),
+    [((), "1,000"), (("--train-tokens=500",), "500"), (("--scale=smoke", "--train-tokens=500"), "500")],
+)
+def test_a_vocabulary_of_ids_is_the_tokens_own(monkeypatch, capsys, tmp_path, words, tokens):
+    """At any scale, and whoever says how many they are."""
+    splits = {"train": {"predicted_tokens": 1000}}
+    found = told(monkeypatch, capsys, tmp_path, *words, vocabulary=V, splits=splits, tokenizer={"kind": "ids"})
+    assert f"vocabulary of 40,479, {tokens} training tokens" in found
     row = next(line for line in found.splitlines() if line.startswith("|") and "lstm" in line)
-    assert int(row.split("|")[5].replace(",", "")) > 40_479 * 128
+    assert int(row.split("|")[5].replace(",", "")) > V * 32
+
+
+def test_tokens_of_another_scale_are_not_counted(monkeypatch, capsys, tmp_path):
+    """As after an edit of `scale`, before `dvc repro`."""
+    card = {"vocabulary": 777, "splits": {"train": {"predicted_tokens": 1000}}}
+    own = load_study(ROOT / "params.yaml")
+    vocabulary = f"{own.scales[own.scale].tokenizer.vocabulary:,}"
+    assert told(monkeypatch, capsys, tmp_path, **card) == (
+        f"error: --train-tokens: missing; data/tokens has a vocabulary of 777 and the scale {own.scale} "
+        f"one of {vocabulary}: run `dvc repro tokenize`\n"
+    )
+    assert f"vocabulary of {vocabulary}, 500" in told(monkeypatch, capsys, tmp_path, "--train-tokens=500", **card)
 
 
 def test_the_table_adds_up(monkeypatch, capsys):

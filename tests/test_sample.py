@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +22,6 @@ from safetensors.torch import load_file, save_file
 
 from lm.corpus.gpt1 import build_tokenizer
 from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
-from lm.errors import StudyError
 from lm.models.language_model import LanguageModel
 from lm.results.locked import md5_of
 from lm.trained.generation import Drawing, TextStream, draw, stream, write
@@ -384,35 +381,6 @@ def test_a_configuration_may_lie_elsewhere(monkeypatch, capsys, tmp_path, worksp
     monkeypatch.setattr(sys, "argv", ["sample", *words])
     sample_stage.main()
     assert capsys.readouterr().out.startswith("The")
-
-
-@pytest.mark.parametrize("changed", ["configs/5.json", "data/tokens"])
-def test_weights_of_another_configuration_or_other_tokens_are_not_asked(tmp_path, changed):
-    """Their shapes fit: heads share a width, vocabularies a size."""
-    write_workspace(tmp_path)
-    write_run(tmp_path, config("gpt", "5"))
-    paths = {
-        "deps": ["configs/5.json", "data/tokens"],
-        "outs": ["runs/5-42/model.safetensors"],
-    }
-    stage = {key: [{"path": path, "md5": md5_of(tmp_path / path)} for path in each] for key, each in paths.items()}
-    lock = tmp_path / "dvc.lock"
-    lock.write_text(json.dumps({"schema": "2.0", "stages": {"train@5-42": stage}}))
-    assert open_written(tmp_path, "5-42").config.model.heads == 2
-
-    if changed == "configs/5.json":
-        (tmp_path / changed).write_text(config("gpt", "5", heads=4).to_json())
-    else:
-        card = json.loads((tmp_path / changed / "card.json").read_text())
-        (tmp_path / changed / "card.json").write_text(json.dumps(card | {"of": "another text"}))
-    with pytest.raises(StudyError, match=rf"trained with another .*{changed} than is there now.*dvc repro train@5-42"):
-        open_written(tmp_path, "5-42")
-    write_run(tmp_path / "other", config("gpt", "5"), seed=43)
-    shutil.copy(tmp_path / "other/runs/5-43/model.safetensors", tmp_path / "runs/5-42/model.safetensors")
-    open_written(tmp_path, "5-42")  # of other weights the lock knows nothing
-    lock.write_text("stages: [")
-    with pytest.raises(StudyError, match=r"dvc\.lock: damaged"):
-        open_written(tmp_path, "5-42")
 
 
 def test_a_hash_is_dvcs(tmp_path):

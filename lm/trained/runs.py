@@ -22,7 +22,7 @@ from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError
 from lm.models.build import restore_model
 from lm.models.language_model import LanguageModel
-from lm.results.locked import load_locked, md5_of
+from lm.trained.locked import refuse_changed
 
 WEIGHTS = "model.safetensors"
 _MOST_THREADS = TypeAdapter(Threads).json_schema()["maximum"]
@@ -90,8 +90,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def open_run(arguments: argparse.Namespace) -> TrainedRun:
     """The run that the arguments of :func:`add_run_arguments` name.
 
-    Raises :class:`StudyError` for a name that no trained run has, and for files that are missing, damaged, or do not
-    fit each other.
+    Raises :class:`StudyError` for a name that no trained run has, and for files that are missing, damaged, do not fit
+    each other, or are recorded as not those that the run was trained with.
     """
     if arguments.threads is not None:
         if not 1 <= arguments.threads <= _MOST_THREADS:
@@ -102,7 +102,7 @@ def open_run(arguments: argparse.Namespace) -> TrainedRun:
     config_path = arguments.config or arguments.configs / f"{arguments.run.rpartition('-')[0]}.json"
     config = RunConfig.read(config_path)
     card = read_card(arguments.tokens)
-    _check_lineage(arguments.runs.parent / "dvc.lock", arguments.run, weights, config_path, arguments.tokens)
+    refuse_changed(weights, config_path, arguments.tokens)
     pretrained = open_embeddings(arguments.embeddings, config.model, card["vocabulary"])
     try:
         model = restore_model(weights, config.model, card["vocabulary"], pretrained)
@@ -124,21 +124,6 @@ def open_run(arguments: argparse.Namespace) -> TrainedRun:
         model=model.to(device).eval(),
         tokenizer=_read_tokenizer(arguments.tokens),
     )
-
-
-def _check_lineage(lock: Path, run: str, weights: Path, config: Path, tokens: Path) -> None:
-    """Raise :class:`StudyError` for weights of which the lock knows that they were trained with something else.
-
-    Their shapes may fit all the same: heads share a width, vocabularies a size. A lock of other weights says nothing.
-    """
-    known = load_locked(lock).get(run, {})
-    if known.get("weights") != md5_of(weights):
-        return
-    for name, path in (("configuration", config), ("tokens", tokens)):
-        if name in known and known[name] != md5_of(path):
-            raise StudyError(
-                f"{weights}: trained with another {path} than is there now, says {lock}; run `dvc repro train@{run}`"
-            )
 
 
 def _find_weights(runs: Path, name: str) -> Path:
