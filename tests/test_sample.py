@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save_file
 from lm.corpus.gpt1 import build_tokenizer
 from lm.corpus.tokenizer import BOUNDARY, train_byte_bpe
 from lm.models.language_model import LanguageModel
-from lm.results.locked import md5_of
 from lm.trained.generation import Drawing, TextStream, draw, stream, write
+from lm.trained.locked import md5_of
 from stages import export as export_stage
 from stages import sample as sample_stage
 from stages import score as score_stage

@@ -25,10 +25,11 @@ def mend_locks(root: Path, tell: Callable[[str], None]) -> None:
     write to the folder meanwhile. Raises :class:`StudyError` for a merge that waits to be resolved.
     """
     for path in sorted([*root.glob("dvc.lock"), *root.glob("*/dvc.lock")]):
-        if _readable(path.read_bytes()):
+        held = path.read_bytes()
+        if _readable(held):
             continue
         name = path.relative_to(root).as_posix()
-        if _MERGING.search(path.read_bytes()):
+        if _MERGING.search(held):
             raise StudyError(f"{name}: has two sides of a merge; take one (`git checkout --ours {name}`, or --theirs)")
         damaged = state_folder(root) / f"{name.replace('/', '-')}.damaged"
         path.replace(damaged)

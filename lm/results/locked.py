@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -36,13 +34,3 @@ def load_locked(path: Path) -> dict[str, dict[str, str]]:
                     hashes["weights"] = digest
             locked[name.removeprefix("train@")] = hashes
     return locked
-
-
-def md5_of(path: Path) -> str:
-    """DVC's hash of a file, or of a folder by its files; raises :class:`OSError` where there is none."""
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-    files = {each.relative_to(path).as_posix(): md5_of(each) for each in path.rglob("*") if each.is_file()}
-    listing = [{"md5": digest, "relpath": name} for name, digest in sorted(files.items())]
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
