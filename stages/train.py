@@ -46,7 +46,7 @@ CODE = (
     "models",
     "training",
 )
-"""What of lm/ decides what is learned: dependencies of the stage `code` in dvc.yaml."""
+"""What of lm/ decides, beside this file, what is learned: dependencies of the stage `code` in dvc.yaml."""
 _SEEDS = 2**31
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory object", "STATUS_ALLOC_FAILED")
 """What CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""
@@ -145,7 +145,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
         pretrained.sha256.encode() if pretrained else b"",
-        checkpoints.code_of(*(Path(lm.__file__).parent / place for place in CODE)),
+        checkpoints.code_of(Path(__file__), *(Path(lm.__file__).parent / place for place in CODE)),
         kind_of_machine(compute.device).encode(),
     )
     return Run(

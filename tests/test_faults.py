@@ -27,6 +27,7 @@ from lm.corpus.tokens import write_tokens
 from lm.training import checkpoints
 from lm.training.saver import Saver
 from lm.training.stopping import Parent, Stop
+from stages import train as train_stage
 from stages.train import CODE, main
 from tests.conftest import write_documents
 
@@ -445,8 +446,13 @@ def test_a_seed_that_is_none_is_refused_in_one_line(monkeypatch, capsys, config,
     assert line == f"error: --seed: {seed}; allowed: 0 to 2147483647"
 
 
-def test_what_a_run_is_known_by_is_the_code_that_dvc_knows_it_by():
+def test_what_a_run_is_known_by_is_the_code_that_dvc_knows_it_by(monkeypatch, config, tokens, tmp_path):
     """Else an edit that trains nothing anew would void checkpoints, or one that does would not."""
+    read: list[Path] = []
+    monkeypatch.setattr(checkpoints, "code_of", lambda *places: read.extend(places) or b"")
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments(config, tokens, tmp_path)])
+    train_stage._open_run(train_stage._parse())
+    assert ROOT / "stages" / "train.py" in read
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]
     known = {dep.removeprefix("lm/") for dep in stage["deps"] if dep.startswith("lm/") and "__init__" not in dep}
     assert set(CODE) == known - {"errors.py", "code.py"}

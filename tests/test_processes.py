@@ -268,6 +268,8 @@ def test_processes_that_would_train_different_things_refuse(start, tokens, tmp_p
         ({"STUDY_PROCESSES": "0"}, 4, ["STUDY_PROCESSES: 0", "power of two"]),
         ({"STUDY_PROCESSES": "two"}, 4, ["STUDY_PROCESSES: 'two'", "whole number"]),
         ({"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0"}, 4, ["WORLD_SIZE: 8", "is 4"]),
+        ({"WORLD_SIZE": "2", "RANK": "5", "LOCAL_RANK": "0"}, 4, ["RANK: 5", "below 2"]),
+        ({"STUDY_PROCESS": "1"}, 4, ["STUDY_PROCESS: 1", "below 1"]),
     ],
 )
 def test_processes_that_a_run_cannot_have(monkeypatch, variables, shards, named):

@@ -100,6 +100,13 @@ def test_a_schedule_goes_on_from_its_state():
         assert factors(resumed) == factors(made)
 
 
+def test_a_plateau_halves_the_steps_of_a_warm_up_too():
+    made, whole = schedule("plateau", 0.5), factors(schedule("plateau", 0.5))
+    for loss in (3.0, 4.0):
+        made.epoch_ended(loss)
+    assert factors(made) == [factor / 2 for factor in whole]
+
+
 def test_all_steps_may_be_warm_up():
     assert factors(schedule("cosine", 1.0)) == pytest.approx([(step + 1) / STEPS for step in range(STEPS)])
 
@@ -112,6 +119,13 @@ def test_a_warm_up_of_less_than_a_step_is_refused():
     with pytest.raises(StudyError, match=r"warmup: 0.02 of 40 steps is less than one step.* at least 0.025"):
         schedule(warmup=0.02)
     assert factors(schedule(warmup=0.025)) == [1.0] * STEPS
+
+
+@pytest.mark.parametrize("steps", [3, 7, 12, 480, 10_164])
+def test_the_warm_up_that_a_refusal_recommends_is_allowed(steps):
+    with pytest.raises(StudyError) as refused:
+        schedule(warmup=0.5 / steps, steps=steps)
+    schedule(warmup=float(str(refused.value).rpartition(" ")[2]), steps=steps)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

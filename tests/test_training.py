@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import json
 import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +20,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load
 
 from lm.corpus.windows import PADDING, epoch_order, open_windows, read_card
 from lm.errors import StudyError
 from lm.models.build import build_model, step_operations
 from lm.training import documents, history, loop, outputs
+from lm.training.clock import Spent, StepClock
 from lm.training.dropout import cudnn_draws, seed_dropout
 from lm.training.evaluation import mean_loss, token_nll
 from lm.training.hardware import choose, native_bf16_cpu, settle
@@ -408,6 +413,26 @@ def test_a_run_that_cannot_be_written_leaves_nothing_half(run_config, train, don
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
 
 
+def test_a_full_disk_is_named_by_the_file_that_found_it_full(run_config, train, done, tmp_path, monkeypatch):
+    """By none of them does the system say which one it is."""
+
+    def full(*_arguments, **_options):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(outputs, "save_file", full)
+    with pytest.raises(OSError, match="No space left") as weights:
+        done(train(run_config(epochs=1)))
+    assert (weights.value.errno, weights.value.filename) == (errno.ENOSPC, str(tmp_path / "runs/run/model.safetensors"))
+
+    def no_text(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", no_text)
+    with pytest.raises(OSError, match="No space left") as history:
+        done(train(run_config(epochs=1)))
+    assert history.value.filename == str(tmp_path / "runs/run/history.csv")
+
+
 def test_the_mean_over_any_windows_is_exact(splits, run_config):
     """Windows scored together or one by one, the padded one among them: the same total over the same count."""
     torch.manual_seed(0)
@@ -783,6 +808,22 @@ def test_speed_is_that_of_intervals_after_the_first(run_config, train, monkeypat
         assert epoch.train_seconds == 100 + 10 + 2 * (trainer.steps_an_epoch - 20)
         # the median of two; the shortest window lies in one of them
         assert epoch.tokens_per_second == pytest.approx((tokens + tokens / 2) / 2, abs=0.5)
+
+
+def test_a_program_that_the_run_calls_is_no_other_process(monkeypatch):
+    """As the compiler of a compiled model; it counts once it has ended."""
+    busy = [100.0]
+    monkeypatch.setattr("lm.training.clock._busy_seconds", lambda: busy[0])
+    clock = StepClock(lambda: None)
+    clock.restart(Spent())
+    before = os.times()
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    taken = sum(os.times()[2:4]) - sum(before[2:4])
+    busy[0] += taken
+    spent = clock.pause()
+    assert taken > 0.05
+    assert spent.process >= taken
+    assert spent.others < 0.01
 
 
 def test_where_the_machine_tells_nothing_of_others_nothing_is_said(run_config, train, done, monkeypatch):

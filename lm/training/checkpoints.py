@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from lm.errors import writing
+
 _BLOCK = 2**20
 
 
@@ -75,7 +77,7 @@ def save(path: Path, state: dict[str, Any], belongs_to: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
+        with writing(path), partial.open("wb") as file:
             file.write(_header(belongs_to, hashlib.sha256().hexdigest()))  # of the length that it will have
             hashed = _Hashed(file)
             _serialize(state, hashed)

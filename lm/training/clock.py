@@ -6,6 +6,7 @@ was disturbed can be told from one that is slow.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import psutil
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """Seconds: of the wall clock, of processor time over all threads, of processor time that others took (or None)."""
+    """Seconds: of the wall clock, of processor time over all threads and of programs that were run, such as a compiler,
+    of processor time that others took (or None)."""
 
     wall: float = 0.0
     process: float = 0.0
@@ -63,7 +65,9 @@ class StepClock:
 
     def _readings(self) -> tuple[float, float, float | None]:
         self._synchronize()
-        return time.perf_counter(), time.process_time(), _busy_seconds()
+        times = os.times()
+        own = time.process_time() + times.children_user + times.children_system
+        return time.perf_counter(), own, _busy_seconds()
 
 
 def _busy_seconds() -> float | None:

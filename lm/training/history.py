@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from lm.errors import writing
 from lm.training.callbacks import Callback
 from lm.training.loop import Epoch, Trainer
 
@@ -67,7 +68,8 @@ class HistoryFile(Callback):
         partial = beside(self._folder)
         try:
             partial.mkdir(parents=True, exist_ok=True)
-            (partial / "history.csv").write_text(as_csv(trainer.position.history, LEARNED))
+            with writing(self._folder / "history.csv"):
+                (partial / "history.csv").write_text(as_csv(trainer.position.history, LEARNED))
             self._folder.mkdir(parents=True, exist_ok=True)
             os.replace(partial / "history.csv", self._folder / "history.csv")
         finally:

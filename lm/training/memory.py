@@ -74,13 +74,15 @@ class _SampledPeak:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._highest = self.level()
+        self._turn = threading.Lock()  # else a sample taken meanwhile would undo a reset
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     def _sample(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
-            self._highest = max(self._highest, self.level())
+            with self._turn:
+                self._highest = max(self._highest, self.level())
 
     def level(self) -> int:
         return int(self._process.memory_info().rss)
@@ -89,7 +91,8 @@ class _SampledPeak:
         return max(self._highest, self.level())
 
     def reset(self) -> None:
-        self._highest = self.level()
+        with self._turn:
+            self._highest = self.level()
 
     def close(self) -> None:
         self._ended.set()

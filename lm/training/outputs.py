@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import statistics
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from lm.errors import StudyError
+from lm.errors import StudyError, writing
 from lm.models.build import FROZEN, count_parameters, step_operations
 from lm.training import documents, finished
 from lm.training.evaluation import token_nll
@@ -61,16 +63,26 @@ def write_run(
         if weights:
             metadata = {FROZEN: trainer.job.pretrained.sha256} if trainer.job.pretrained else None
             content = {name: tensor.contiguous().cpu() for name, tensor in best_weights.items()}
-            save_file(content, partial / WEIGHTS, metadata)
+            try:
+                save_file(content, partial / WEIGHTS, metadata)
+            except SafetensorError as error:
+                raise _of_system(error, folder / WEIGHTS) from None
             (partial / WEIGHTS).chmod(0o666 & ~_umask())  # it comes readable to its owner alone
-        (partial / "history.csv").write_text(as_csv(at.history, LEARNED))
-        (partial / "timing.csv").write_text(as_csv(at.history, MEASURED))
-        (partial / "test_documents.csv").write_text(documents.as_csv(nll_N, test_starts))
-        _write_json(_metrics(trainer, card, best_loss, last[0]), partial / "metrics.json")
-        _write_json(_cost(trainer, meter, card), partial / "cost.json")
-        _publish(partial, folder)
+        with writing(folder):
+            (partial / "history.csv").write_text(as_csv(at.history, LEARNED))
+            (partial / "timing.csv").write_text(as_csv(at.history, MEASURED))
+            (partial / "test_documents.csv").write_text(documents.as_csv(nll_N, test_starts))
+            _write_json(_metrics(trainer, card, best_loss, last[0]), partial / "metrics.json")
+            _write_json(_cost(trainer, meter, card), partial / "cost.json")
+            _publish(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _of_system(error: SafetensorError, path: Path) -> Exception:
+    """The system's error of writing ``path``, which safetensors hides in a text of its own."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error
 
 
 def put_back_run(store: Path, belongs_to: str, folder: Path, *, weights: bool) -> bool:
@@ -151,7 +163,7 @@ def _cost(trainer: Trainer, meter: MemoryMeter, card: dict[str, Any]) -> dict[st
 
 
 def runs_side_by_side() -> int:
-    """How many runs share this machine, as whoever started them says; 1 where nobody does.
+    """How many runs a launch trains at once, on all its machines, as whoever started them says; 1 where nobody does.
 
     Raises :class:`StudyError` when that is no whole number of at least 1.
     """

@@ -56,7 +56,10 @@ class Place:
                 f"environment: {size_name}: {size} processes; allowed: a power of two, at most training.shards, "
                 f"which is {shards} in this run's configuration"
             )
-        rank = _number(_TORCHRUN[1] if torchrun else _RANK, 0)
+        rank_name = _TORCHRUN[1] if torchrun else _RANK
+        rank = _number(rank_name, 0)
+        if rank >= size:
+            raise StudyError(f"environment: {rank_name}: {rank}; allowed: below {size}, the number of processes")
         return cls(rank=rank, size=size, local=_number(_TORCHRUN[2], 0) if torchrun else rank, torchrun=torchrun)
 
     @property

@@ -29,7 +29,7 @@ class Progress(Callback):
                 initial=self._shown,
                 desc=self._name,
                 unit="step",
-                disable=not sys.stderr.isatty(),
+                disable=sys.stderr is None or not sys.stderr.isatty(),
                 dynamic_ncols=True,
                 mininterval=0.5,
             )
@@ -77,5 +77,7 @@ class Progress(Callback):
 
     def _line(self, text: str) -> None:
         """Print a line above the bar."""
+        if sys.stderr is None:
+            return
         with suppress(OSError):
             tqdm.write(f"{self._name}: {text}", file=sys.stderr)

@@ -55,7 +55,7 @@ class Schedule:
     def factor(self, step: int) -> float:
         """What the configured learning rate is multiplied by at ``step``, counted from 0 over the whole run."""
         if step < self._warmup:
-            return (step + 1) / self._warmup
+            return (step + 1) / self._warmup * self._stalled
         return self._shape(step, self._warmup, self._total) * self._stalled
 
     def epoch_ended(self, validation_loss: float) -> None:
@@ -81,6 +81,6 @@ def build_schedule(training: TrainingConfig, total_steps: int) -> Schedule:
     if training.warmup > 0 and warmup_steps == 0:
         raise StudyError(
             f"params.yaml: warmup: {training.warmup:g} of {total_steps} steps is less than one step; "
-            f"allowed: 0, or at least {1 / total_steps:.2g}"
+            f"allowed: 0, or at least {math.ceil(1e6 / total_steps) / 1e6:g}"
         )
     return Schedule(training.schedule, warmup_steps, total_steps)
