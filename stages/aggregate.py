@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lm.config.study import PARAMS, load_study
+from lm.corpus.documents import read_card
 from lm.errors import reported
 from lm.results.collect import collect, read_json
 from lm.results.publish import publish
@@ -23,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # tokens know no name, so that the same text under another one trains nothing anew
     card = read_json(arguments.tokens / "card.json")
-    card["source"] = read_json(arguments.corpus / "card.json")["source"]
+    card["source"] = read_card(arguments.corpus)["source"]
     runs, epochs = collect(load_study(arguments.params), arguments.runs, card)
     publish(runs, epochs, summarize(runs.to_pandas(), epochs.to_pandas()), arguments.out)
 

@@ -421,6 +421,8 @@ def test_the_command_line_goes_over_the_profile(tmp_path):
         ("launch: {engine: pbs}", "'ray' or 'slurm'"),
         ("jobs: 3", "expected one section"),
         ("launch: [", "not YAML"),
+        ("launch: {jobs: 1, jobs: 2}", "key 'jobs' stands twice"),
+        ("[" * 2000, "nested too deeply"),
     ],
 )
 def test_a_wrong_profile_is_one_line(tmp_path, text, named):

@@ -424,6 +424,9 @@ class TestLoad:
         (tmp_path / "params.yaml").write_text("a: [")
         with pytest.raises(StudyError, match=r"params\.yaml: not YAML"):
             load_results(tmp_path)
+        (tmp_path / "params.yaml").write_text("[" * 2000)
+        with pytest.raises(StudyError, match=r"params\.yaml: nested too deeply"):
+            load_results(tmp_path)
         runs = pq.read_table(tmp_path / "reports" / "runs.parquet")
         pq.write_table(runs.slice(0, 0), tmp_path / "reports" / "runs.parquet")
         with pytest.raises(StudyError, match="no runs"):

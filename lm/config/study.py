@@ -7,15 +7,10 @@ than one that stops, so everything unknown, ill-typed, out of range or contradic
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from lm.config.architectures import ARCHITECTURES, all_sizes, some_settings
 from lm.config.optimizers import OPTIMIZERS, all_keys
@@ -47,6 +42,7 @@ from lm.config.run import (
     known_optimizer,
 )
 from lm.config.strict import Strict, did_you_mean, explain, one_line, unknown
+from lm.config.yaml import read_yaml
 from lm.errors import StudyError
 
 PARAMS = Path("params.yaml")
@@ -58,7 +54,6 @@ GPT1_CONTEXT = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")
 _SCALE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """DVC takes a scale's settings by a path with its name, ``scales.laptop.tokenizer``: a dot or bracket would part it."""
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class TokenizerSettings(Strict):
@@ -331,79 +326,6 @@ def load_study(path: Path = PARAMS) -> Study:
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
     return study
-
-
-def read_yaml(path: Path) -> object:
-    """A file of settings, as DVC reads it; raises :class:`StudyError`, one line, where it can't be read.
-
-    So it does for a surrogate, which only an escape can write: half a character, which no file could hold again.
-    """
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8")
-        # the parser and the YAML version that DVC itself uses: 1e-3 is a number, a key given twice is an error
-        content: object = YAML(typ="safe", pure=True).load(text)
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; run from the project's root") from None
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: not UTF-8 text") from None
-    except DuplicateKeyError:
-        raise StudyError(f"{path}: {_stands_twice(text)}; each key may stand once") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise StudyError(f"{path}: not YAML{where}: {one_line(getattr(error, 'problem', error))}") from None
-    except RecursionError:
-        raise StudyError(f"{path}: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits, a date that there is not
-        raise StudyError(f"{path}: not YAML: {one_line(error)}") from None
-    for word in _words(content):
-        if _SURROGATE.search(word):
-            raise StudyError(f"{path}: '{one_line(word)}' holds half a character (a surrogate); write a whole one")
-    return content
-
-
-def _words(content: object) -> Iterator[str]:
-    """Every text in what a YAML file holds, keys too."""
-    left, done = [content], set[int]()
-    while left:
-        each = left.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, Collection) and id(each) not in done:  # a value may hold itself
-            done.add(id(each))
-            left += [*each, *each.values()] if isinstance(each, Mapping) else each
-
-
-def _stands_twice(text: str) -> str:
-    """The first key that its mapping has twice, with both values as they are written.
-
-    The parser's own message has the values of numbers and words only.
-    """
-    left = [YAML(pure=True).compose(text)]
-    done: set[int] = set()
-    while left:
-        node = left.pop()
-        if id(node) in done:  # a value may hold itself
-            continue
-        done.add(id(node))
-        if isinstance(node, SequenceNode):
-            left += node.value
-        if not isinstance(node, MappingNode):
-            continue
-        seen: dict[str, str] = {}
-        for key, value in node.value:
-            left.append(value)
-            if not isinstance(key, ScalarNode):
-                continue
-            written = one_line(text[value.start_mark.index : value.end_mark.index].strip())
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                return f"line {line}: key '{one_line(key.value)}' stands twice: {seen[key.value]} and {written}"
-            seen[str(key.value)] = written
-    return "a key stands twice"
 
 
 def _taken_over(experiments: object) -> object:

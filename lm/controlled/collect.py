@@ -17,6 +17,7 @@ from lm.controlled import places
 from lm.controlled.protocol import Arm, Protocol, beyond_point, trial_id
 from lm.controlled.rates import Edge, read_edge
 from lm.controlled.schema import DOCUMENTS, RUNS, Role
+from lm.corpus.documents import read_card
 from lm.errors import StudyError
 from lm.results.collect import as_tables, read_json, read_run
 from lm.results.schema import EPOCHS
@@ -73,7 +74,7 @@ def collect(protocol: Protocol, study: Study) -> tuple[pa.Table, pa.Table, pa.Ta
 
     Raises :class:`StudyError` when a run's file is missing or unreadable.
     """
-    source = read_json(CORPUS / "card.json")["source"]
+    source = read_card(CORPUS)["source"]
     cards: dict[int, dict[str, Any]] = {}
     rows, epochs, documents = [], [], []
     for place in all_runs(protocol):

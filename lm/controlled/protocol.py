@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lm.config.run import Rate, RunConfig, Threads
 from lm.config.strict import Strict, did_you_mean, explain, misplaced, one_line
-from lm.config.study import Experiment, Study, read_yaml
+from lm.config.study import Experiment, Study
+from lm.config.yaml import read_yaml
 from lm.errors import StudyError
 
 PROTOCOL = Path("controlled/protocol.yaml")

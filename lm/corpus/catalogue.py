@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lm.config.study import read_yaml
+from lm.config.yaml import read_yaml
 from lm.errors import StudyError
 
 CORPORA = Path("corpora")

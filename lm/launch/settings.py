@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from lm.config.yaml import read_yaml
 from lm.errors import StudyError
 
 
@@ -36,12 +35,7 @@ def read_settings(profile: Path | None, given: dict[str, Any]) -> Settings:
     """
     content: Any = {}
     if profile is not None:
-        try:
-            content = YAML(typ="safe", pure=True).load(profile.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StudyError(f"{profile}: no such file; --profile takes a YAML file with a section `launch:`") from None
-        except (YAMLError, UnicodeDecodeError) as error:
-            raise StudyError(f"{profile}: not YAML ({str(error).splitlines()[0]})") from None
+        content = read_yaml(profile, "--profile takes a YAML file with a section `launch:`")
         if not isinstance(content, dict) or set(content) != {"launch"} or not isinstance(content["launch"], dict):
             raise StudyError(f"{profile}: expected one section, `launch:`, with settings below it")
         content = content["launch"]

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lm.config.strict import Strict, explain, one_line
-from lm.config.study import read_yaml
+from lm.config.yaml import read_yaml
 from lm.errors import StudyError
 
 

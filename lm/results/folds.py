@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from ruamel.yaml import YAML
 
+from lm.config.yaml import parse_yaml
 from lm.errors import StudyError
 from lm.results import schema
 from lm.results.load import load_table
@@ -65,8 +65,8 @@ class CrossValidation:
 def read_folds(project: Path) -> list[Fold]:
     """The experiments in the repository of ``project`` that have a fold and results, oldest first.
 
-    Raises :class:`StudyError` where there is no git repository, which DVC keeps its experiments in, and for tables of
-    an experiment that cannot be read.
+    Raises :class:`StudyError` where there is no git repository, which DVC keeps its experiments in, and for settings
+    or tables of an experiment that cannot be read.
     """
     listed = _git(project, "for-each-ref", "--sort=creatordate", "--format=%(refname)", "refs/exps")
     if listed is None:
@@ -78,9 +78,9 @@ def read_folds(project: Path) -> list[Fold]:
         params, runs, epochs = (_git(project, "show", f"{name}:./{path}") for path in ("params.yaml", _RUNS, _EPOCHS))
         if params is None or runs is None or epochs is None:
             continue
-        settings = YAML(typ="safe", pure=True).load(params.decode())
-        split = settings.pop("split", None) or {}
-        if isinstance(split, dict) and split.get("folds"):
+        settings = parse_yaml(params.decode(errors="replace"), f"params.yaml at {name}")
+        split = settings.pop("split", None) if isinstance(settings, dict) else None
+        if isinstance(settings, dict) and isinstance(split, dict) and split.get("folds"):
             losses = _losses(runs, epochs, name)
             found.append(Fold(settings=settings, folds=split["folds"], fold=split["fold"], losses=losses))
     return found

@@ -10,9 +10,8 @@ from typing import IO, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from lm.config.yaml import parse_yaml
 from lm.errors import StudyError
 from lm.results import schema
 from lm.results.locked import load_locked
@@ -138,10 +137,7 @@ def _text(path: Path) -> str:
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:
-    try:
-        content = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise StudyError(f"{name}: not YAML: {error}") from None
+    content = parse_yaml(text, name)
     if content is None:
         return {}
     if not isinstance(content, dict):
