@@ -48,16 +48,25 @@ def our_step(study: Study, config: RunConfig) -> Step:
     return step
 
 
-def plain_model(config: ModelConfig, vocabulary: int) -> PlainGPT | PlainLSTM:
-    """The plain model of the configured shapes, its tables frozen where they are pretrained."""
+def _plain_gpt(config: ModelConfig, vocabulary: int) -> PlainGPT:
     sizes = config.sizes
-    model: PlainGPT | PlainLSTM
-    if config.architecture == "gpt":
-        model = PlainGPT(vocabulary, config.context, config.width, config.layers, sizes["heads"], sizes["mlp"])
-    elif config.architecture == "lstm":
-        model = PlainLSTM(vocabulary, config.width, sizes["lstm_hidden"], config.layers)
-    else:
-        raise KeyError(f"{config.architecture} has no plain way in benchmarks/plain.py")
+    return PlainGPT(vocabulary, config.context, config.width, config.layers, sizes["heads"], sizes["mlp"])
+
+
+def _plain_lstm(config: ModelConfig, vocabulary: int) -> PlainLSTM:
+    return PlainLSTM(vocabulary, config.width, config.sizes["lstm_hidden"], config.layers)
+
+
+PLAIN: dict[str, Callable[[ModelConfig, int], PlainGPT | PlainLSTM]] = {"gpt": _plain_gpt, "lstm": _plain_lstm}
+"""The architectures that there is a plain way of, in ``benchmarks/plain.py``."""
+
+
+def plain_model(config: ModelConfig, vocabulary: int) -> PlainGPT | PlainLSTM:
+    """The plain model of the configured shapes, its tables frozen where they are pretrained.
+
+    Raises :class:`KeyError` for an architecture that :data:`PLAIN` lacks.
+    """
+    model = PLAIN[config.architecture](config, vocabulary)
     nn.init.normal_(model.embedding.weight, std=INITIAL_STD)
     for module in model.modules():
         if isinstance(module, nn.Embedding):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.contenders import plain_model
+from benchmarks.contenders import PLAIN, plain_model
 from benchmarks.plain import PlainGPT, PlainLSTM, plain_loss
 from lm.config.run import RunConfig
 from lm.corpus.windows import PADDING, Windows, epoch_order, open_windows, read_card
@@ -28,10 +28,25 @@ from lm.models.lstm import LSTM
 _HEEDED = {"architecture", "layers", "context", "width", "batch", "epochs", "name", "lr", "weight_decay", "momentum"}
 _OF_NO_MATTER = {"train_sample", "shards"}
 """To what is learned: what is evaluated, and the order of sums."""
+_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "momentum": torch.optim.SGD,
+}
 
 
 def check_plain(config: RunConfig) -> None:
     """Raises :class:`StudyError` for a run that is set to anything that the plain way has not."""
+    for kind, name, there in (
+        ("architecture", config.model.architecture, PLAIN),
+        ("optimizer", config.optimizer.name, _OPTIMIZERS),
+    ):
+        if name not in there:
+            raise StudyError(
+                f"experiment {config.experiment}: {kind} {name}: there is no plain way of it; --experiments: name "
+                f"others, of {', '.join(there)}"
+            )
     known = _HEEDED | _OF_NO_MATTER | set(config.model.sizes)
     for settings in (config.model, config.optimizer, config.training):
         for name, value in settings.model_dump(exclude_defaults=True).items():
@@ -71,9 +86,8 @@ def plain_copy(model: LanguageModel, config: RunConfig) -> PlainGPT | PlainLSTM:
 
 def plain_optimizer(config: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
     settings = config.optimizer
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "momentum": torch.optim.SGD}
     extra = {"momentum": settings.settings["momentum"]} if settings.name == "momentum" else {}
-    return kinds[settings.name](
+    return _OPTIMIZERS[settings.name](
         model.parameters(), lr=settings.lr, weight_decay=settings.settings["weight_decay"], foreach=False, **extra
     )
 

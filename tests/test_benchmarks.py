@@ -165,6 +165,13 @@ def test_what_the_plain_way_has_not_is_not_compared(line, told, smoke, monkeypat
     assert shown.out == ""
 
 
+@pytest.mark.parametrize(("table", "told"), [("PLAIN", "architecture gpt"), ("_OPTIMIZERS", "optimizer adam")])
+def test_what_was_added_to_the_study_has_no_plain_way(table, told, smoke, monkeypatch):
+    monkeypatch.setattr(parity, table, {"lstm": None})
+    with pytest.raises(StudyError, match=f"experiment .*: {told}: there is no plain way of it; .* of lstm$"):
+        parity.check_plain(configuration(smoke, "gpt", 1))
+
+
 def test_the_plain_way_has_pytorchs_own_algorithms(smoke):
     settle(choose(configuration(smoke, "gpt", 1, precision="fp32").compute))
     products = torch.backends.cuda.matmul
