@@ -81,10 +81,15 @@ def write_params(
 ) -> None:
     """Copy a params.yaml with these settings changed, its comments kept; of its experiments with those named alone."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Representer(RoundTripRepresenter):
+        """Of these copies alone: what is added to ruamel's own holds for all that the process writes."""
+
+    Representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(_NULL, "null"))
     yaml = YAML()
+    yaml.Representer = Representer
     yaml.preserve_quotes, yaml.width = True, 120
-    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(_NULL, "null"))
     content = yaml.load(source.read_text(encoding="utf-8"))
     content["scale"] = scale or content["scale"]
     content["device"] = device or content["device"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from lm.models.lstm import LSTM
 _HEEDED = {"architecture", "layers", "context", "width", "batch", "epochs", "name", "lr", "weight_decay", "momentum"}
 _OF_NO_MATTER = {"train_sample", "shards"}
 """To what is learned: what is evaluated, and the order of sums."""
-_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,

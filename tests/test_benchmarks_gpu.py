@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dvc.utils.serialize import dumps_yaml
 
 from benchmarks import cells, gpu, kit, parts, summary
 from benchmarks.attend import Ended, Minutes, attend
@@ -200,6 +201,14 @@ def test_settings_are_changed_and_the_rest_is_kept(tmp_path):
     assert after.scales["laptop"] == before.scales["laptop"]
     assert (after.optimizers, after.training) == (before.optimizers, before.training)
     assert "# The study." in target.read_text()
+
+
+def test_a_null_is_written_out_in_a_copy_of_the_settings_alone(tmp_path):
+    """DVC writes its lock with the same library, and leaves a null empty."""
+    (tmp_path / "params.yaml").write_text("scale: smoke\ndevice: cpu\ngpt1:\n  tokenizer: null\n")
+    kit.write_params(tmp_path / "params.yaml", tmp_path / "copy.yaml")
+    assert (tmp_path / "copy.yaml").read_text() == (tmp_path / "params.yaml").read_text()
+    assert dumps_yaml({"a": {"b": None}}) == "a:\n  b:\n"
 
 
 def test_a_child_that_takes_too_long_is_stopped(tmp_path):
