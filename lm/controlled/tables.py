@@ -154,7 +154,11 @@ def remedies(treatments: Sequence[Treatment]) -> Table | None:
         key="remedies",
         columns=_some(columns, rows),
         rows=tuple(rows),
-        facts={"family": len(treatments), "timed": any(treatment.slower is not None for treatment in treatments)},
+        facts={
+            "family": len(treatments),
+            "timed": any(treatment.slower is not None for treatment in treatments),
+            "multiples": any(treatment.contrast.first.relative for treatment in treatments),
+        },
     )
 
 
@@ -248,7 +252,10 @@ def arms(findings: ControlledFindings) -> Table:
         *_TESTED,
     )
     edges = [arm for arm in findings.study.arms if arm.edge is not Edge.NONE and not arm.relative]
-    return Table(key="arms", columns=_some(columns, rows), rows=tuple(rows), facts={"edges": edges})
+    multiples = any(arm.relative for arm in findings.study.arms)
+    return Table(
+        key="arms", columns=_some(columns, rows), rows=tuple(rows), facts={"edges": edges, "multiples": multiples}
+    )
 
 
 def verdicts(findings: ControlledFindings) -> Table | None:
@@ -278,7 +285,9 @@ def supports(findings: ControlledFindings) -> Table | None:
         Column(key="second_best", words="survivals"),
     )
     documents = next((c.documents.documents for _, c in findings.contrasts if c.documents), None)
-    return Table(key="supports", columns=columns, rows=tuple(rows), facts={"documents": documents}) if rows else None
+    multiples = any(contrast.other_rate is not None for _, contrast in findings.contrasts)
+    facts = {"documents": documents, "multiples": multiples}
+    return Table(key="supports", columns=columns, rows=tuple(rows), facts=facts) if rows else None
 
 
 _COMPARED = (
