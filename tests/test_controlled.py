@@ -760,7 +760,7 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
 
 
 class TestMoreText:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def laptop(self):
         return load_study(ROOT / "params.yaml").model_copy(update={"scale": "laptop"})
 
