@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import binom, fisher_exact
 
 from lm.config.architectures import all_sizes
 from lm.config.run import RunConfig
@@ -86,10 +87,19 @@ class TestStatistics:
         assert naive / families > 0.2
 
     def test_shares_of_failed_seeds(self):
-        assert shares_p(5, 5, 0, 5) == pytest.approx(2 / 252)
-        assert shares_p(4, 5, 0, 5) == pytest.approx(0.0476, abs=1e-4)
-        assert shares_p(2, 5, 0, 5) == pytest.approx(0.4444, abs=1e-4)
-        assert shares_p(0, 5, 0, 5) == shares_p(3, 5, 3, 5) == 1.0
+        assert shares_p(5, 5, 0, 5) == pytest.approx(2 * 0.5**10)
+        assert shares_p(4, 5, 0, 5) == pytest.approx(22 * 0.5**10)
+        assert shares_p(1, 5, 0, 5) == shares_p(0, 5, 1, 5) == pytest.approx(0.754, abs=1e-3)
+        assert shares_p(0, 5, 0, 5) == shares_p(5, 5, 5, 5) == shares_p(3, 5, 3, 5) == 1.0
+
+    def test_shares_that_are_the_same_are_told_apart_as_rarely_as_they_may_be(self):
+        """Whatever share of seeds fails; and what Fisher's test tells apart, this one does."""
+        found = {(a, b): shares_p(a, 5, b, 5) for a in range(6) for b in range(6)}
+        for share in np.linspace(0.01, 0.99, 99):
+            wrong = sum(binom.pmf(a, 5, share) * binom.pmf(b, 5, share) for (a, b), p in found.items() if p < 0.05)
+            assert wrong <= 0.05
+        for (a, b), p in found.items():
+            assert p <= fisher_exact([[a, b], [5 - a, 5 - b]]).pvalue + 1e-6
 
     def test_probability_of_improvement(self):
         assert improvement([1.0, 2.0], [3.0, 4.0]) == 1.0

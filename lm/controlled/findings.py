@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     """The whole interval is too narrow and too near zero to matter (``MATTERS``)."""
     UNDECIDED = "undecided"
     FIRST_FAILS = "first_fails"
-    """The first fails on more seeds, by Fisher's exact test: where seeds fail, shares are told and no means."""
+    """The first fails on more seeds, by Boschloo's exact test: where seeds fail, shares are told and no means."""
     SECOND_FAILS = "second_fails"
     SHARES = "shares"
     """Seeds fail, and the shares do not tell the two apart."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import boschloo_exact
 
 from lm.results.statistics import p_value, t_quantile
 
@@ -67,14 +68,15 @@ def improvement(first: Sequence[float], second: Sequence[float]) -> float | None
 
 
 def shares_p(first: int, first_of: int, second: int, second_of: int) -> float:
-    """Fisher's exact test, two-sided: ``first`` of ``first_of`` seeds failed against ``second`` of ``second_of``."""
-    failed, every = first + second, first_of + second_of
-    ways = [
-        math.comb(first_of, k) * math.comb(second_of, failed - k)
-        for k in range(max(0, failed - second_of), min(failed, first_of) + 1)
-    ]
-    seen = math.comb(first_of, first) * math.comb(second_of, second)
-    return sum(each for each in ways if each <= seen) / math.comb(every, failed)
+    """Boschloo's exact test, two-sided: ``first`` of ``first_of`` seeds failed against ``second`` of ``second_of``.
+
+    It holds its level and tells more apart than Fisher's (Mehrotra et al. 2003, Biometrics 59:441), by which five seeds
+    that all fail, against five that do not, would have p 0.008: too much for a family of more than six comparisons.
+    """
+    if first + second in (0, first_of + second_of):
+        return 1.0
+    table = [[first, second], [first_of - first, second_of - second]]
+    return float(boschloo_exact(table).pvalue)
 
 
 @dataclass(frozen=True, kw_only=True)
