@@ -79,8 +79,10 @@ def read_folds(project: Path) -> list[Fold]:
         if params is None or runs is None or epochs is None:
             continue
         settings = parse_yaml(params.decode(errors="replace"), f"params.yaml at {name}")
-        split = settings.pop("split", None) if isinstance(settings, dict) else None
-        if isinstance(settings, dict) and isinstance(split, dict) and split.get("folds"):
+        if not isinstance(settings, dict):
+            continue
+        split = settings.pop("split", None)
+        if isinstance(split, dict) and split.get("folds"):
             losses = _losses(runs, epochs, name)
             found.append(Fold(settings=settings, folds=split["folds"], fold=split["fold"], losses=losses))
     return found
