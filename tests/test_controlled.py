@@ -339,6 +339,24 @@ class TestFindings:
             ["gpt_adamw", "gpt_2", "gpt_4"],
         ]
 
+    def test_what_depth_gives_once_it_can_be_trained(self, found, tmp_path):
+        (cured,) = found.cured
+        assert cured.arm.failed
+        assert [arm.name for arm in cured.treated] == ["wide_lstm_4_dropout"]
+        assert [arm.name for arm in cured.shallower] == ["wide_lstm_1", "wide_lstm_2"]
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        reached = [math.exp(np.mean(list(arm.losses.values()))) for arm in (*cured.treated, *cured.shallower)]
+        assert (
+            "LSTM with 4 layers, treated so that no seed fails, reaches {:.1f} (dropout 0.1); untreated, 1 layer "
+            "reaches {:.1f} and 2 layers reach {:.1f}. No verdict rests on this".format(*reached)
+        ) in page
+
+    def test_a_treatment_that_fails_too_cures_nothing(self):
+        arms = whole()
+        failing = replace(arms["wide_lstm_4_dropout"], confirmed=arms["wide_lstm_4"].confirmed)
+        assert find(study(arms | {"wide_lstm_4_dropout": failing})).cured == ()
+
     def test_the_largest_trainable_rate(self, found):
         post, pre = found.trainable
         assert (post.norm, post.rate, post.at_least) == ("post", 0.001, False)

@@ -264,6 +264,17 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cured:
+    """``arm``, which is deep and fails on some seeds; ``treated``: the same with a remedy and no failed seed;
+    ``shallower``: untreated, with fewer layers and no failed seed. It is what depth gives once it can be trained, but
+    no comparison of like with like, so that no verdict rests on it."""
+
+    arm: ArmResult
+    treated: tuple[ArmResult, ...]
+    shallower: tuple[ArmResult, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trainable:
     """The largest rate at which an arm's trials learned to use context; ``at_least``: no larger one was tried. None: at
     none. ``loss``: validation loss there (nats a token), since a run may learn little."""
@@ -335,6 +346,7 @@ class ControlledFindings:
     settings: tuple[SettingAnswer, ...]
     matches: tuple[Match, ...]
     series: tuple[Series, ...]
+    cured: tuple[Cured, ...]
     trainable: tuple[Trainable, ...]
     treatments: tuple[Treatment, ...]
     seed_effects: tuple[SeedEffect, ...]
@@ -372,7 +384,8 @@ def find(study: Controlled) -> ControlledFindings:
         rankings=_rankings(rated),
         settings=_settings(study, rated),
         matches=_matches(study),
-        series=_series(study),
+        series=(series := _series(study)),
+        cured=_cured(study, series),
         trainable=_trainable(study),
         treatments=_treatments(study),
         seed_effects=(effects := tuple(_seed_effect(arm) for arm in study.arms)),
@@ -553,6 +566,17 @@ def _series(study: Controlled) -> tuple[Series, ...]:
         )
         for model, arms in depths.items()
     )
+
+
+def _cured(study: Controlled, series: Iterable[Series]) -> tuple[Cured, ...]:
+    found = []
+    for each in series:
+        for place, arm in enumerate(each.arms[1:], start=1):
+            treated = tuple(other for other in study.arms if other.of == arm.name and not other.failed)
+            shallower = tuple(other for other in each.arms[:place] if not other.failed)
+            if arm.failed and treated and shallower:
+                found.append(Cured(arm=arm, treated=treated, shallower=shallower))
+    return tuple(found)
 
 
 def _trainable(study: Controlled) -> tuple[Trainable, ...]:
