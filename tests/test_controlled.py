@@ -18,14 +18,15 @@ from scipy.stats import binom, fisher_exact
 from lm.config.architectures import all_sizes
 from lm.config.run import RunConfig
 from lm.config.study import load_study
-from lm.controlled.claims import Fate, compare
-from lm.controlled.findings import ControlledFindings, Outcome, Setting, Survival, find, judge, superset_lost
+from lm.controlled.claims import Fate, compare, mixed_precisions
+from lm.controlled.contrasts import Outcome, Survival, judge
+from lm.controlled.findings import ControlledFindings, Setting, Untimed, find, superset_lost
 from lm.controlled.outside import with_spread
 from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
 from lm.controlled.protocol import Arm, load_protocol
 from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
 from lm.controlled.report import write_report
-from lm.controlled.results import Controlled, load
+from lm.controlled.results import Controlled, from_tables, load
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
 from lm.controlled.text import more_text
 from lm.corpus.documents import Corpus, Document, write_corpus
@@ -35,10 +36,10 @@ from lm.findings.study import judge_of
 from lm.report.text import percent
 from lm.results.load import load_answers, load_results
 from lm.results.spread import load_spread
-from lm.results.states import Kind
+from lm.results.states import Kind, State
 from lm.results.statistics import holm
 from lm.results.summarize import summarize
-from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, whole
+from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, tables, whole
 from tests.reading import read
 from tests.synthetic import make_results
 from tests.test_structure import CHECKSUMS, CODE, MODULES, TRAIN, closure
@@ -276,13 +277,29 @@ class TestVerdicts:
         for trials, survival, rate in (
             (treated.trials, Survival.HOLDS, 0.009),
             ({0.003: 4.2, 0.009: 5.0}, Survival.TURNS, 0.009),
-            ({0.003: 4.2, 0.0045: 4.6}, Survival.UNKNOWN, 0.0045),  # which the untreated has not tried
+            ({0.003: 4.2, 0.0045: 4.6}, Survival.UNKNOWN, None),  # which the untreated has not tried
+            ({0.003: 4.2, 0.0045: 4.6, 0.009: 4.7}, Survival.HOLDS, 0.009),
             ({0.003: 4.2, 0.009: None}, Survival.UNKNOWN, None),
         ):
             found = study({"first": untreated, "second": replace(treated, trials=trials)})
             (verdict,) = judge([(found.arms[1], found.arms[0])])
             assert verdict.outcome is Outcome.LOWER
             assert (verdict.second_best, verdict.other_rate) == (survival, rate)
+
+    def test_a_treatment_with_a_grid_of_its_own_is_compared_at_one_rate_too(self):
+        """Its second-best rate lies above the best, the untreated's below: each at its own, the order would turn."""
+        untreated = Invented(
+            model="gpt", optimizer="adam", trials={0.0003: 4.4, 0.001: 4.3, 0.003: 4.9}, confirmed=around(4.35)
+        )
+        treated = replace(
+            untreated, trials={0.0003: 4.7, 0.001: 4.25, 0.003: 4.5}, confirmed=around(4.25), of="first"
+        )  # fmt: skip
+        found = study({"first": untreated, "second": treated, "third": replace(treated, of=None)}).arms
+        verdict = judge([(found[1], found[0])])[0]
+        assert (verdict.second_best, verdict.other_rate) == (Survival.HOLDS, 0.003)
+        assert [trial.loss for trial in verdict.other] == [4.5, 4.9]
+        apart = judge([(found[2], found[0])])[0]
+        assert (apart.second_best, apart.other_rate) == (Survival.TURNS, None)
 
 
 CHANGES = {
@@ -359,11 +376,25 @@ class TestFindings:
 
     def test_the_largest_trainable_rate(self, found):
         post, pre = found.trainable
-        assert (post.norm, post.rate, post.at_least) == ("post", 0.001, False)
-        assert (pre.norm, pre.rate, pre.at_least) == ("pre", 0.01, True)
+        assert (post.arm.name, post.rate, post.at_least, post.failed) == ("gpt_4", 0.001, False, 0)
+        assert (pre.arm.name, pre.rate, pre.at_least, pre.failed) == ("gpt_4_pre", 0.01, True, None)
         assert [each.loss for each in (post, pre)] == [
             next(trial.loss for trial in each.arm.trials if trial.rate == each.rate) for each in (post, pre)
         ]
+
+    def test_the_largest_trainable_rate_of_each_searched_remedy(self, tmp_path):
+        arms = whole()
+        four = (0.0003, 0.001, 0.003, 0.01)
+        arms["gpt_4"] = replace(arms["gpt_4"], confirmed=around(4.2) | {44: PLATEAU})
+        arms["gpt_4_warmup"] = replace(arms["gpt_4_warmup"], relative=False, trials=curve(0.001, 4.12, four, 0.01))
+        post, warm, pre = find(study(arms)).trainable
+        assert (post.failed, warm.rate, warm.at_least, warm.failed) == (1, 0.003, False, None)
+        write_report(find(study(arms)), (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert "is 0.001 untreated (post-norm), where it reaches" in page
+        assert "but fails on 1 of 5 seeds that are fresh; 0.003 with warm-up 0.1, where it reaches" in page
+        assert "0.01 or more with pre-norm" in page
+        assert pre.at_least
 
     @pytest.mark.parametrize("column", CHANGES)
     def test_each_setting_that_a_treatment_changes_is_told(self, column, tmp_path):
@@ -403,6 +434,103 @@ class TestFindings:
         seconds = [arm.confirmed.train_seconds.mean for arm in (match.contrast.first, match.contrast.second)]
         assert match.time == min(seconds)
         assert match.second_then > match.contrast.second.confirmed.validation_loss.mean + 0.01  # not yet done by then
+        assert match.first_then == pytest.approx(match.contrast.first.confirmed.validation_loss.mean, abs=1e-3)
+
+    def test_equal_training_time_leaves_disturbed_runs_out(self, found):
+        """One seed of the slower arm took ten times as long for another's work: nothing changes."""
+        runs, epochs, documents = tables(whole())
+        confirmed = (runs["arm"] == "gpt_2") & (runs["role"] == "confirmation")
+        one = confirmed & (runs["seed"] == 44)
+        runs.loc[one, ["train_seconds", "other_cpu_seconds"]] = 1e3, 1e6
+        epochs.loc[(epochs["experiment"] == "gpt_2") & (epochs["seed"] == 44), "train_seconds"] = 200.0
+        match, before = find(from_tables(runs, epochs, documents)).matches[1], found.matches[1]
+        undisturbed = [run.validation_loss for run in before.contrast.second.confirmed.runs if run.seed != 44]
+        whole_runs = before.contrast.second.confirmed.validation_loss.mean
+        assert match.time == before.time
+        shift = match.second_then - before.second_then
+        assert shift == pytest.approx(np.mean(undisturbed) - whole_runs, abs=2e-4)
+        runs.loc[confirmed, "other_cpu_seconds"] = 1e6
+        assert find(from_tables(runs, epochs, documents)).matches[1].untimed is Untimed.DISTURBED
+
+    @pytest.mark.parametrize(
+        ("columns", "why", "words"),
+        [
+            ({"other_cpu_seconds": 1e6}, Untimed.DISTURBED, "other processes took a share of the processor"),
+            ({"hardware": "abacus"}, Untimed.HARDWARE, "the runs were made on unlike hardware"),
+            ({"train_seconds": None}, Untimed.UNKNOWN, "the times are not known"),
+        ],
+    )
+    def test_why_there_is_no_equal_training_time_is_told(self, columns, why, words, tmp_path):
+        arms = whole()
+        found = find(study(arms | {"gpt_2": replace(arms["gpt_2"], columns=columns)}))
+        assert [match.untimed for match in found.matches] == [None, why, Untimed.FAILED]
+        assert found.matches[1].time is found.matches[1].first_then is None
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert f"At equal training time 2 layers cannot be judged: {words}" in page
+        assert "At equal training time 4 layers cannot be judged, for seeds fail." in page
+
+    def test_what_a_finer_grid_would_find_is_the_lowest_point_of_a_parabola(self):
+        rates = (0.001, 0.003, 0.01)
+        arm = Invented(model="gpt", optimizer="adam", trials=curve(0.004, 4.3, rates), confirmed=around(4.35))
+        (search,) = find(study({"a": arm})).searches
+        assert arm.chosen == 0.003
+        assert search.finer == pytest.approx(0.35 * math.log10(0.003 / 0.004) ** 2)
+        assert search.runner_up == pytest.approx(
+            0.35 * (math.log10(0.01 / 0.004) ** 2 - math.log10(0.003 / 0.004) ** 2)
+        )
+        for trials in (
+            {0.001: 4.4, 0.003: 4.3, 0.01: 4.8},
+            {0.001: 4.4, 0.003: 4.3, 0.01: None},
+            {0.001: 4.3, 0.003: 4.4},
+        ):
+            assert find(study({"a": replace(arm, trials=trials)})).searches[0].finer is None
+
+    def test_a_verdict_that_a_finer_grid_could_turn(self, tmp_path):
+        """The second arm's optimum lies between two rates, 0.02 below; the first, on its optimum, leads by 0.01."""
+        rates = (0.001, 0.003, 0.01)
+        first = Invented(model="gpt", optimizer="adam", trials=curve(0.003, 4.3, rates), confirmed=around(4.35, 0.0005))
+        second = replace(
+            first, optimizer="adamw", trials=curve(0.0052, 4.301, rates), confirmed=around(4.36, 0.0005)
+        )  # fmt: skip
+        found = find(study({"a": first, "b": second}))
+        assert [(c.first.name, c.second.name) for c in found.hang_on_the_grid] == [("a", "b"), ("b", "a")]
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        assert "That could turn `a` against `b`" in (tmp_path / "report.md").read_text()
+        sure = find(study({"a": first, "b": replace(second, confirmed=around(4.5, 0.0005))}))
+        assert sure.hang_on_the_grid == ()
+
+    def test_arms_that_were_still_improving(self, found, tmp_path):
+        assert {arm.name for arm in found.improving} == {
+            arm.name for arm in found.study.arms if all(run.state is State.UNDERTRAINED for run in arm.confirmed.runs)
+        }
+        assert {arm.name for arm in found.improving} < {arm.name for arm in found.study.arms}
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        listed = page.partition("With every seed, ")[2].partition(" still improving")[0]
+        assert re.findall("`(.*?)`", listed) == [arm.name for arm in found.improving]
+
+    @pytest.mark.parametrize(("families", "fewest"), [(1, 4), (8, 5), (40, None)])
+    def test_the_fewest_failed_seeds_that_can_be_told(self, families, fewest):
+        arm, _ = two()
+        base = replace(arm, part="depth", layers=1)
+        deeper = {f"b{layers}": replace(base, layers=layers) for layers in range(2, families + 2)}
+        found = find(study({"a": base, **deeper}))
+        assert found.fewest_failed == fewest
+        if fewest is not None:
+            shares = [around(4.1) | dict.fromkeys(SEEDS[:count]) for count in (fewest - 1, fewest)]
+            for failing, told in zip(shares, (False, True), strict=True):
+                failed = find(study({"a": base, **deeper, "b2": replace(base, layers=2, confirmed=failing)}))
+                assert (failed.series[0].steps[0].outcome is Outcome.FIRST_FAILS) is told
+
+    def test_what_is_undecided_is_told_once(self, tmp_path):
+        first, second = two()
+        found = find(study({"a": first, "b": replace(second, optimizer="adamw", confirmed=around(4.35, 0.05, 3))}))
+        assert len(found.contrasts) == 2, "as an optimizer and as a setting"
+        assert len(found.undecided) == 1
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        assert "- What these seeds do not tell: `a` against `b`.\n" in (tmp_path / "report.md").read_text()
+        assert json.loads((tmp_path / "answers.json").read_text())["answered"] == ["one_seed"], "nothing is decided"
 
     def test_forgiving_rates_lie_next_to_the_best(self):
         losses = {0.1: 4.31, 0.3: 4.5, 1.0: 4.30, 3.0: 4.31, 10.0: None}
@@ -510,7 +638,7 @@ class TestReport:
         found = find(study(arms))
         write_report(found, (), ROOT / "reports" / "templates", tmp_path)
         page = (tmp_path / "report.md").read_text()
-        assert page.count("; only 0.001 and 0.003 were tried for it, and the highest was the best") == 1
+        assert page.count("; of 0.001 and 0.003, which were tried for it, the highest was the best") == 1
         assert "each, so that a better one may lie beyond: the lowest is chosen for" in page
         assert "the highest for `gpt_4_clip` and `gpt_4_dropout`." in page
         for arm in (treated.contrast.first for treated in found.treatments):
@@ -530,6 +658,34 @@ class TestReport:
         (sgd,) = [c for c in claims if (c.contrast.first.name, c.contrast.second.name) == ("lstm_adam", "lstm_sgd")]
         assert 0 < sgd.shrunk == 1 - sgd.difference / sgd.default_difference
         assert f"for the LSTM, Adam against SGD, {percent(sgd.shrunk)}" in page
+
+    def test_other_number_formats_are_told(self, found, tmp_path):
+        runs, epochs = make_results()
+        for table, mixed in ((runs, None), (runs.assign(precision="tf32"), (("tf32",), ("bf16", "fp32")))):
+            default = summarize(table, epochs)
+            claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
+            assert mixed_precisions(claims) == mixed
+            write_report(found, claims, ROOT / "reports" / "templates", tmp_path)
+            page = (tmp_path / "report.md").read_text()
+            assert ("runs multiply in tf32, these in bf16 and fp32" in page) is (mixed is not None)
+            assert "with products in bf16 and fp32." in page
+
+    def test_a_claim_that_falls_at_the_same_rates_is_not_laid_to_them(self, found, tmp_path):
+        default = summarize(*make_results())
+        claims = compare(found, default, judge_of(default, load_spread(ROOT / "reports/reference/spread.csv")))
+        claim = next(claim for claim in claims if claim.fate is Fate.OVERTURNED)
+        pairs = ((claim.default_first, claim.contrast.first), (claim.default_second, claim.contrast.second))
+        first, second = (replace(each, settings=replace(each.settings, lr=arm.rate)) for each, arm in pairs)
+        same = replace(claim, default_first=first, default_second=second)
+        assert (claim.same_rates, same.same_rates) == (False, True)
+        for each, words, other in (
+            (claim, "; each at its own rate", "; at the same rates, over other seeds"),
+            (same, "; at the same rates, over other seeds", "; each at its own rate"),
+        ):
+            write_report(found, [each], ROOT / "reports" / "templates", tmp_path)
+            page = (tmp_path / "report.md").read_text()
+            assert words in page
+            assert other not in page
 
     def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
         own = (ROOT / "reports" / "reference" / "spread.csv").read_text()

@@ -6,12 +6,13 @@ spread over repetitions. They compare with the controlled study only where both 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lm.controlled.findings import Contrast, ControlledFindings, Outcome
-from lm.controlled.results import ArmResult
+from lm.controlled.contrasts import Contrast, Outcome
+from lm.controlled.findings import ControlledFindings
+from lm.controlled.results import ArmResult, precisions
 from lm.findings.judge import Judge, same_text
 from lm.findings.verdicts import Order
 from lm.results.summary import ExperimentSummary, Summaries
@@ -57,6 +58,12 @@ class Claim:
     fate: Fate
 
     @property
+    def same_rates(self) -> bool:
+        """Whether the rates chosen are the default study's, so that what differs is seeds, sizes and the split."""
+        pairs = ((self.default_first, self.contrast.first), (self.default_second, self.contrast.second))
+        return all(default.settings.lr == arm.rate for default, arm in pairs)
+
+    @property
     def shrunk(self) -> float | None:
         """1: nothing of the default difference is left; negative: it grew. None where the default had none."""
         if not self.default_difference or self.difference is None or self.order is Order.ALIKE:
@@ -69,6 +76,13 @@ def compare(findings: ControlledFindings, default: Summaries, judge: Judge) -> t
     return tuple(
         claim for topic, contrast in _asked(findings) if (claim := _claim(topic, contrast, default, judge)) is not None
     )
+
+
+def mixed_precisions(claims: Sequence[Claim]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Number formats of the default study's runs and of the controlled one's, where they are not the same."""
+    default = precisions(each for claim in claims for each in (claim.default_first, claim.default_second))
+    own = precisions(arm.confirmed for claim in claims for arm in (claim.contrast.first, claim.contrast.second))
+    return (default, own) if default != own else None
 
 
 def _asked(findings: ControlledFindings) -> Iterator[tuple[Topic, Contrast]]:

@@ -345,7 +345,7 @@ def by_depth(findings: ControlledFindings, labels: Labels) -> Painted | None:
         return None
     canvas, axes = plt.subplots(figsize=(4.6, 3.1))
     shown = [arm for series in findings.series for arm in series.arms]
-    other = [each.arm for each in findings.trainable if each.norm in _NORMS]
+    other = [each.arm for each in findings.trainable if each.arm.confirmed.settings.norm in _NORMS]
     step = 0.06
     for index, series in enumerate(findings.series):
         shift = step * (index - (len(findings.series) - 1) / 2)

@@ -1,7 +1,6 @@
 """What the controlled study finds: typed answers to its questions, without a sentence.
 
-Every difference is of test loss over fresh seeds; a question's comparisons are one family for Holm's correction. What
-chose a rate, validation loss under the tuning seed, decides no verdict; it tells only how the search went.
+Its comparisons are those of :mod:`lm.controlled.contrasts`, over fresh seeds; a question's are one family.
 """
 
 from __future__ import annotations
@@ -9,179 +8,22 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+import numpy as np
+
+from lm.controlled.contrasts import Contrast, judge
 from lm.controlled.rates import Edge
-from lm.controlled.results import ArmResult, Controlled
-from lm.controlled.statistics import Paired, Resampled, best_after, improvement, paired, resample_documents, shares_p
-from lm.findings.judge import TRIFLE
-from lm.results.states import Kind
-from lm.results.statistics import LEVEL, holm, t_quantile
+from lm.controlled.results import ArmResult, Controlled, Trial
+from lm.controlled.statistics import best_after, shares_p
+from lm.results.states import Kind, State
+from lm.results.statistics import LEVEL, t_quantile
+from lm.results.summary import Run
 
-
-class Outcome(StrEnum):
-    """Of a first arm against a second, by test loss: lower is better."""
-
-    LOWER = "lower"
-    HIGHER = "higher"
-    ALIKE = "alike"
-    """The whole interval is too narrow and too near zero to matter (``MATTERS``)."""
-    UNDECIDED = "undecided"
-    FIRST_FAILS = "first_fails"
-    """The first fails on more seeds, by Boschloo's exact test: where seeds fail, shares are told and no means."""
-    SECOND_FAILS = "second_fails"
-    SHARES = "shares"
-    """Seeds fail, and the shares do not tell the two apart."""
-    TOO_FEW = "too_few"
-    """Fewer than two common seeds."""
-
-    @property
-    def better(self) -> bool | None:
-        """Whether the first is better; None where that is not told."""
-        if self in (Outcome.LOWER, Outcome.SECOND_FAILS):
-            return True
-        return False if self in (Outcome.HIGHER, Outcome.FIRST_FAILS) else None
-
-
-MATTERS = 2 * TRIFLE
-"""Nats a token (1 % of perplexity) within which a whole interval must lie for two arms to be called alike."""
-
-SAME_SIZE = 0.02
-"""Share by which the parameters of two bodies may differ that are called of equal size."""
-
-
-class Survival(StrEnum):
-    """Whether a verdict's direction is the same at other rates (validation, tuning seed): each arm at its second-best
-    one. A treatment that was tried at multiples of the untreated arm's rate alone is compared at its second-best one
-    with the untreated at that same rate: their second-best rates may lie on either side of the best."""
-
-    HOLDS = "holds"
-    TURNS = "turns"
-    UNKNOWN = "unknown"
-    """No direction, or an arm without such a rate at which it did not fail."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """Two arms. ``p``: after Holm over ``family`` comparisons, of the paired difference or, where seeds fail, of the
-    shares that do. ``documents``: the bootstrap over test documents, which decides nothing. ``other_rate``: the one at
-    which ``second_best`` compares both, None where each stands at its own. Losses are means over the common seeds, or,
-    where seeds fail, over each arm's seeds that do not, which compare nothing."""
-
-    first: ArmResult
-    second: ArmResult
-    outcome: Outcome
-    paired: Paired | None
-    p: float | None
-    family: int
-    improvement: float | None
-    documents: Resampled | None
-    second_best: Survival
-    other_rate: float | None
-    first_loss: float | None
-    second_loss: float | None
-
-    @property
-    def corrected_away(self) -> bool:
-        """Whether only the correction for many comparisons keeps the difference from being claimed."""
-        return self.outcome is Outcome.UNDECIDED and self.paired is not None and self.paired.p < LEVEL
-
-    @property
-    def body_ratio(self) -> float | None:
-        """Parameters beside embeddings, first over second."""
-        return self.first.body / self.second.body if self.first.body and self.second.body else None
-
-    @property
-    def equal_size(self) -> bool:
-        """Whether the bodies are known to have as many parameters (``SAME_SIZE``)."""
-        return self.body_ratio is not None and abs(self.body_ratio - 1) <= SAME_SIZE
-
-    @property
-    def ratio(self) -> float | None:
-        """The difference as a relative change of perplexity, first against second."""
-        return None if self.paired is None else math.expm1(self.paired.difference)
-
-
-def judge(pairs: Iterable[tuple[ArmResult, ArmResult]]) -> tuple[Contrast, ...]:
-    """The contrasts of one question, corrected as one family; what has no p still counts in it."""
-    found = [_contrast(first, second) for first, second in pairs]
-    adjusted = holm([1.0 if each.p is None else each.p for each in found])
-    return tuple(_settled(each, p, len(found)) for each, p in zip(found, adjusted, strict=True))
-
-
-def _contrast(first: ArmResult, second: ArmResult) -> Contrast:
-    fails = bool(first.failed or second.failed)
-    common = sorted(set(first.losses) & set(second.losses))
-    sound = not fails and len(common) > 1
-    ours, theirs = (list(arm.losses) if fails else common if sound else [] for arm in (first, second))
-    difference = paired(first.losses, second.losses) if sound else None
-    p = None if difference is None else difference.p
-    if fails:
-        shares = [count for arm in (first, second) for count in (len(arm.failed), len(arm.confirmed.runs))]
-        p = shares_p(*shares)
-    return Contrast(
-        first=first,
-        second=second,
-        outcome=Outcome.SHARES if fails else Outcome.UNDECIDED if sound else Outcome.TOO_FEW,
-        paired=difference,
-        p=p,
-        family=1,
-        improvement=improvement(list(first.losses.values()), list(second.losses.values())) if sound else None,
-        documents=_over_documents(first, second) if sound else None,
-        second_best=Survival.UNKNOWN,
-        other_rate=first.ranked[1].rate if _at_multiples(first, second) and len(first.ranked) > 1 else None,
-        first_loss=_mean(first, ours),
-        second_loss=_mean(second, theirs),
-    )
-
-
-def _settled(contrast: Contrast, p: float, family: int) -> Contrast:
-    if contrast.p is None:
-        return replace(contrast, family=family)
-    outcome, difference = contrast.outcome, contrast.paired
-    if difference is None:
-        if p < LEVEL:
-            ours, theirs = (len(arm.failed) / len(arm.confirmed.runs) for arm in (contrast.first, contrast.second))
-            outcome = Outcome.FIRST_FAILS if ours > theirs else Outcome.SECOND_FAILS
-    elif difference.low > -MATTERS and difference.high < MATTERS:
-        outcome = Outcome.ALIKE
-    elif p < LEVEL:
-        outcome = Outcome.LOWER if difference.difference < 0 else Outcome.HIGHER
-    return replace(
-        contrast,
-        outcome=outcome,
-        p=p,
-        family=family,
-        second_best=_second_best(contrast, outcome),
-    )
-
-
-def _mean(arm: ArmResult, seeds: Sequence[int]) -> float | None:
-    return statistics.fmean(arm.losses[seed] for seed in seeds) if seeds else None
-
-
-def _over_documents(first: ArmResult, second: ArmResult) -> Resampled | None:
-    (ours, tokens), (theirs, others) = first.documents, second.documents
-    if len(tokens) != len(others) or not (tokens == others).all():
-        return None
-    return resample_documents(ours, theirs, tokens)
-
-
-def _at_multiples(first: ArmResult, second: ArmResult) -> bool:
-    """Whether the first was tried at multiples of the second's rate alone."""
-    return first.relative and first.of == second.name
-
-
-def _second_best(contrast: Contrast, outcome: Outcome) -> Survival:
-    first, second = contrast.first.ranked[1:2], contrast.second.ranked[1:2]
-    if contrast.other_rate is not None:
-        second = [trial for trial in contrast.second.ranked if trial.rate == contrast.other_rate]
-    if outcome.better is None or not first or not second:
-        return Survival.UNKNOWN
-    ours, theirs = first[0].loss, second[0].loss
-    assert ours is not None and theirs is not None, "ranked holds what did not fail"
-    return Survival.HOLDS if (ours < theirs) is outcome.better else Survival.TURNS
+BOWL = math.log(1.5)
+"""Nats a token above the lowest loss up to which losses over the rate's logarithm are taken for a parabola."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +31,15 @@ class Search:
     """How an arm's search went. ``inside``: a lower and a higher rate than the chosen one were tried; ``low``,
     ``high``: rates around the best within 2 % of its perplexity; ``failures``: trials that met a loss that was not
     finite; ``seconds``: training time of all its trials; ``best_after``: expected validation loss of the best of 1, 2,
-    … trials, a failed one counted as a unigram model."""
+    … trials, a failed one counted as a unigram model. ``runner_up``: how much higher the loss at the next-best rate is;
+    ``finer``: how much lower (nats a token, validation) the lowest point of the parabola through the chosen rate and
+    its two neighbours is, over the rate's logarithm: a guess at what a finer grid would find; None at an edge and where
+    a neighbour's perplexity is half as high again (``BOWL``), for far from the lowest point no parabola fits."""
 
     arm: ArmResult
     edge: Edge
+    runner_up: float | None
+    finer: float | None
     low: float | None
     high: float | None
     failures: int
@@ -241,16 +88,31 @@ class SettingAnswer:
     contrast: Contrast
 
 
+class Untimed(StrEnum):
+    """Why two arms are not compared at equal training time."""
+
+    FAILED = "failed"
+    """Seeds of one fail."""
+    HARDWARE = "hardware"
+    """They ran on unlike hardware."""
+    DISTURBED = "disturbed"
+    """Other processes took a share of the processor from every run of one."""
+    UNKNOWN = "unknown"
+    """Times were not measured, or the slower one has no epoch by then."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Two architectures at one depth. ``time``: seconds of training that both are given, ``first_then``,
-    ``second_then`` the mean best validation loss by then."""
+    """Two architectures at one depth. ``time``: training time (s) that both are given, the mean of the faster one's
+    whole runs; ``first_then``, ``second_then``: the best validation loss by then, between two epochs' ends in a
+    straight line, means over the undisturbed runs. ``untimed``: why they are None."""
 
     layers: int
     contrast: Contrast
     time: float | None
     first_then: float | None
     second_then: float | None
+    untimed: Untimed | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,13 +139,14 @@ class Cured:
 @dataclass(frozen=True, kw_only=True)
 class Trainable:
     """The largest rate at which an arm's trials learned to use context; ``at_least``: no larger one was tried. None: at
-    none. ``loss``: validation loss there (nats a token), since a run may learn little."""
+    none. ``loss``: validation loss there (nats a token), since a run may learn little; ``failed``: how many fresh seeds
+    fail at that rate, None where none was run there."""
 
     arm: ArmResult
-    norm: str
     rate: float | None
     loss: float | None
     at_least: bool
+    failed: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +217,44 @@ class ControlledFindings:
     cost: Cost
 
     @property
+    def undecided(self) -> tuple[Contrast, ...]:
+        """Pairs of which nothing is told, each once."""
+        found: dict[frozenset[str], Contrast] = {}
+        for _, contrast in self.contrasts:
+            if not contrast.decided:
+                found.setdefault(frozenset((contrast.first.name, contrast.second.name)), contrast)
+        return tuple(found.values())
+
+    @property
+    def hang_on_the_grid(self) -> tuple[Contrast, ...]:
+        """Verdicts whose direction would turn if each arm gained what ``finer`` guesses, which is known of both."""
+        finer = {search.arm.name: search.finer for search in self.searches}
+        found = []
+        for _, contrast in self.contrasts:
+            ours, theirs = finer[contrast.first.name], finer[contrast.second.name]
+            if contrast.paired is None or contrast.outcome.better is None or ours is None or theirs is None:
+                continue
+            difference = contrast.paired.difference
+            if difference * (difference - ours + theirs) < 0:
+                found.append(contrast)
+        return tuple(found)
+
+    @property
+    def improving(self) -> tuple[ArmResult, ...]:
+        """Arms of which every seed was still improving in the last epoch."""
+        improving = {State.UNDERTRAINED}
+        return tuple(arm for arm in self.study.arms if {run.state for run in arm.confirmed.runs} == improving)
+
+    @property
+    def fewest_failed(self) -> int | None:
+        """How many seeds must fail, where none of the other arm does, to be told in the largest family of comparisons
+        all by themselves; None where not even all of them suffice."""
+        seeds = len(self.study.seeds)
+        families = [contrast.family for _, contrast in self.contrasts]
+        told = (n for n in range(1, seeds + 1) if shares_p(n, seeds, 0, seeds) * max(families, default=1) < LEVEL)
+        return next(told, None)
+
+    @property
     def equal_size(self) -> bool:
         """Whether architectures are compared, and with bodies of equal size at every depth."""
         return bool(self.matches) and all(match.contrast.equal_size for match in self.matches)
@@ -401,12 +302,31 @@ def _search(arm: ArmResult) -> Search:
     return Search(
         arm=arm,
         edge=arm.edge,
+        runner_up=_runner_up(arm),
+        finer=_finer(arm),
         low=within[0] if within else None,
         high=within[1] if within else None,
         failures=sum(trial.loss is None for trial in arm.trials),
         seconds=math.fsum(trial.seconds or 0.0 for trial in arm.trials),
         best_after=tuple(best_after(losses, trials) for trials in range(1, len(losses) + 1)),
     )
+
+
+def _runner_up(arm: ArmResult) -> float | None:
+    losses = [trial.loss for trial in arm.ranked[:2] if trial.loss is not None]
+    return losses[1] - losses[0] if len(losses) > 1 else None
+
+
+def _finer(arm: ArmResult) -> float | None:
+    if arm.edge is not Edge.NONE or arm.chosen is None:
+        return None
+    place = arm.trials.index(arm.chosen)
+    around = arm.trials[place - 1 : place + 2]
+    losses = [trial.loss for trial in around if trial.loss is not None]
+    if len(losses) < 3 or max(losses) - losses[1] > BOWL:
+        return None
+    curvature, slope, _ = np.polyfit([math.log(trial.rate / arm.rate) for trial in around], losses, 2)
+    return float(slope**2 / (4 * curvature)) if curvature > 0 else None
 
 
 def _grouped(arms: Iterable[ArmResult]) -> dict[str, list[ArmResult]]:
@@ -524,33 +444,33 @@ def _matches(study: Controlled) -> tuple[Match, ...]:
     )
 
 
-def _at_equal_time(first: ArmResult, second: ArmResult) -> dict[str, float | None]:
+def _at_equal_time(first: ArmResult, second: ArmResult) -> dict[str, Any]:
+    nothing = {"time": None, "first_then": None, "second_then": None}
+    if first.failed or second.failed:
+        return nothing | {"untimed": Untimed.FAILED}
+    if first.confirmed.hardware != second.confirmed.hardware:
+        return nothing | {"untimed": Untimed.HARDWARE}
+    if first.confirmed.disturbed or second.confirmed.disturbed:
+        return nothing | {"untimed": Untimed.DISTURBED}
+    runs = [[run for run in arm.confirmed.runs if not (run.disturbed or run.elsewhere)] for arm in (first, second)]
     times = [arm.confirmed.train_seconds.mean for arm in (first, second)]
     known = [time for time in times if time is not None]
-    unlike = first.confirmed.hardware != second.confirmed.hardware
-    if (
-        len(known) < 2
-        or unlike
-        or first.failed
-        or second.failed
-        or first.confirmed.disturbed
-        or second.confirmed.disturbed
-    ):
-        return {"time": None, "first_then": None, "second_then": None}
-    budget = min(known)
-    return {"time": budget, "first_then": _by_then(first, budget), "second_then": _by_then(second, budget)}
+    budget = min(known) if len(known) == 2 else 0.0
+    ours, theirs = (_by_then(own, budget) for own in runs)
+    if ours is None or theirs is None:
+        return nothing | {"untimed": Untimed.UNKNOWN}
+    return {"time": budget, "first_then": ours, "second_then": theirs, "untimed": None}
 
 
-def _by_then(arm: ArmResult, budget: float) -> float | None:
-    """Mean over seeds of the best validation loss within so many seconds; None where a seed has none by then."""
+def _by_then(runs: Sequence[Run], budget: float) -> float | None:
+    """Mean over runs of the best validation loss within ``budget`` seconds of training; None where one has none."""
     found = []
-    for run in arm.confirmed.runs:
-        passed, best = 0.0, math.inf
-        for epoch in run.epochs:
-            passed += epoch.train_seconds or 0.0
-            if passed <= 1.05 * budget and epoch.validation_loss is not None:
-                best = min(best, epoch.validation_loss)
-        found.append(best)
+    for run in runs:
+        passed = np.cumsum([math.nan if epoch.train_seconds is None else epoch.train_seconds for epoch in run.epochs])
+        losses = [math.inf if epoch.validation_loss is None else epoch.validation_loss for epoch in run.epochs]
+        if not len(passed) or not passed[0] <= budget:
+            return None
+        found.append(float(np.interp(budget, passed, np.minimum.accumulate(losses))))
     return statistics.fmean(found) if found and all(math.isfinite(loss) for loss in found) else None
 
 
@@ -580,24 +500,25 @@ def _cured(study: Controlled, series: Iterable[Series]) -> tuple[Cured, ...]:
 
 
 def _trainable(study: Controlled) -> tuple[Trainable, ...]:
-    """Arms that differ in the place of the norm alone, at the largest depth that has both."""
-    pairs = [
-        (study[arm.of], arm) for arm in study.arms if arm.of is not None and [key for key, _ in arm.changed] == ["norm"]
-    ]
-    if not pairs:
+    """The deepest arm that is treated by another place of the norm, and after it each of its searched arms in which one
+    setting is changed."""
+    treated = [arm for arm in study.arms if arm.of is not None and len(arm.changed) == 1 and not arm.relative]
+    bases = [study[str(arm.of)] for arm in treated if arm.changed[0][0] == "norm"]
+    if not bases:
         return ()
-    deepest = max(pairs, key=lambda pair: pair[1].confirmed.layers)
-    return tuple(_largest(arm) for arm in deepest)
+    deepest = max(bases, key=lambda arm: arm.confirmed.layers)
+    return tuple(_largest(arm) for arm in (deepest, *(arm for arm in treated if arm.of == deepest.name)))
 
 
 def _largest(arm: ArmResult) -> Trainable:
     learned = [trial for trial in arm.trials if trial.learned]
+    last: Trial | None = learned[-1] if learned else None
     return Trainable(
         arm=arm,
-        norm=str(arm.confirmed.settings.norm),
-        rate=learned[-1].rate if learned else None,
-        loss=learned[-1].loss if learned else None,
-        at_least=bool(learned) and learned[-1] is arm.trials[-1],
+        rate=last.rate if last else None,
+        loss=last.loss if last else None,
+        at_least=last is arm.trials[-1],
+        failed=len(arm.failed) if last and last.rate == arm.rate else None,
     )
 
 

@@ -18,8 +18,8 @@ from lm.results.summary import perplexity
 def answers(findings: ControlledFindings) -> str:
     """JSON: the limits of the default report that are answered, and for which text and scale they are."""
     asked = {
-        Topic.UNTUNED: bool(findings.rankings),
-        Topic.SIZES: findings.equal_size,
+        Topic.UNTUNED: any(contrast.decided for ranking in findings.rankings for contrast in ranking.contrasts),
+        Topic.SIZES: findings.equal_size and any(match.contrast.decided for match in findings.matches),
         Topic.ONE_SEED: any(effect.deviation is not None for effect in findings.seed_effects),
     }
     text = findings.study.text

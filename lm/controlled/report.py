@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lm.controlled.claims import Claim
+from lm.controlled.claims import Claim, mixed_precisions
+from lm.controlled.contrasts import MATTERS, Survival
 from lm.controlled.figures import draw_all
-from lm.controlled.findings import MATTERS, ControlledFindings, superset_lost
+from lm.controlled.findings import ControlledFindings, superset_lost
 from lm.controlled.outside import answers
 from lm.controlled.tables import build, change, test_loss
 from lm.report.document import WRITERS, render, words
 
 PREFIX = "controlled_"
+CLOSE = math.log1p(0.01)
+"""Nats a token within which the next-best rate might have been chosen as well."""
 
 
 def write_report(findings: ControlledFindings, claims: Sequence[Claim], templates: Path, folder: Path) -> None:
@@ -45,6 +49,9 @@ def _context(findings: ControlledFindings, claims: Sequence[Claim]) -> dict[str,
         "edges": [arm for arm in arms if arm.edge != "none" and not arm.relative],
         "searched": [arm for arm in arms if not arm.relative],
         "multiples": [arm for arm in arms if arm.relative],
-        "turned": [contrast for _, contrast in findings.contrasts if contrast.second_best == "turns"],
+        "turned": [contrast for _, contrast in findings.contrasts if contrast.second_best is Survival.TURNS],
+        "asked": [contrast for _, contrast in findings.contrasts if contrast.second_best is not Survival.UNKNOWN],
         "matters": MATTERS,
+        "close_losses": CLOSE,
+        "mixed": mixed_precisions(claims),
     }

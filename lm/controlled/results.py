@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,11 +154,26 @@ class Controlled:
     tuning_seed: int
     seeds: tuple[int, ...]
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Number formats of the confirmations' products."""
+        return precisions(arm.confirmed for arm in self.arms)
+
+    @property
+    def hardware(self) -> tuple[str, ...]:
+        """Hardware, threads and runs at once of the confirmations, in words, the commonest of an arm."""
+        return tuple(sorted({arm.confirmed.hardware for arm in self.arms}))
+
     def __getitem__(self, name: str) -> ArmResult:
         for arm in self.arms:
             if arm.name == name:
                 return arm
         raise KeyError(name)
+
+
+def precisions(experiments: Iterable[ExperimentSummary]) -> tuple[str, ...]:
+    """Number formats that occur in the runs, sorted; unknown ones are left out."""
+    return tuple(sorted({run.precision for each in experiments for run in each.runs if run.precision}))
 
 
 def load(folder: Path) -> Controlled:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lm.controlled.claims import Claim
-from lm.controlled.findings import Contrast, ControlledFindings, Search, SeedEffect, Treatment
+from lm.controlled.contrasts import Contrast
+from lm.controlled.findings import ControlledFindings, Search, SeedEffect, Treatment
 from lm.controlled.rates import Edge
 from lm.controlled.results import ArmResult
 from lm.report.table import Column, Table
+from lm.results.states import State
 from lm.results.statistics import Estimate, estimate
 from lm.results.summary import perplexity
 
@@ -138,6 +140,7 @@ def remedies(treatments: Sequence[Treatment]) -> Table | None:
             "treated": each.contrast.second.name,
             "change": _changed(each.contrast.first),
             "rate": f"{each.contrast.first.rate:g}",
+            "untreated_rate": f"{each.contrast.second.rate:g}",
             **_difference(each.contrast),
             "time": None if each.slower is None else 100 * (each.slower - 1),
         }
@@ -147,6 +150,7 @@ def remedies(treatments: Sequence[Treatment]) -> Table | None:
         Column(key="treated"),
         Column(key="change", words="settings"),
         Column(key="rate"),
+        Column(key="untreated_rate"),
         *_DIFFERENCE,
         Column(key="time", digits=0),
     )
@@ -241,7 +245,7 @@ def seeds(effects: Sequence[SeedEffect]) -> Table:
 def arms(findings: ControlledFindings) -> Table:
     """What each name stands for, its chosen rate and its confirmed loss."""
     rows = [
-        _named(arm) | _tested(arm) | {"of": arm.of, "change": _changed(arm), "text": arm.text_times}
+        _named(arm) | _tested(arm) | {"of": arm.of, "change": _changed(arm), "improving": _improving(arm)}
         for arm in findings.study.arms
     ]
     columns = (
@@ -250,12 +254,18 @@ def arms(findings: ControlledFindings) -> Table:
         Column(key="of"),
         Column(key="change", words="settings"),
         *_TESTED,
+        Column(key="improving"),
     )
     edges = [arm for arm in findings.study.arms if arm.edge is not Edge.NONE and not arm.relative]
     multiples = any(arm.relative for arm in findings.study.arms)
     return Table(
         key="arms", columns=_some(columns, rows), rows=tuple(rows), facts={"edges": edges, "multiples": multiples}
     )
+
+
+def _improving(arm: ArmResult) -> str:
+    count = sum(run.state is State.UNDERTRAINED for run in arm.confirmed.runs)
+    return f"{count} of {len(arm.confirmed.runs)}" if count else ""
 
 
 def verdicts(findings: ControlledFindings) -> Table | None:
@@ -285,8 +295,8 @@ def supports(findings: ControlledFindings) -> Table | None:
         Column(key="second_best", words="survivals"),
     )
     documents = next((c.documents.documents for _, c in findings.contrasts if c.documents), None)
-    multiples = any(contrast.other_rate is not None for _, contrast in findings.contrasts)
-    facts = {"documents": documents, "multiples": multiples}
+    treatments = any(contrast.first.of == contrast.second.name for _, contrast in findings.contrasts)
+    facts = {"documents": documents, "treatments": treatments}
     return Table(key="supports", columns=columns, rows=tuple(rows), facts=facts) if rows else None
 
 

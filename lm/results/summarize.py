@@ -253,7 +253,7 @@ def _hardware(row: Row) -> str:
     """What must be the same for times to compare: hardware, threads, and how many runs shared them."""
     parts = [str(row["hardware"])]
     if row["threads"] is not None:
-        parts.append(f"{int(row['threads'])} threads")
+        parts.append(f"{int(row['threads'])} thread{'s' if row['threads'] > 1 else ''}")
     if _side_by_side(row) > 1:
         parts.append(f"{_side_by_side(row)} runs at once")
     return ", ".join(parts)
