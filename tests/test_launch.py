@@ -285,9 +285,10 @@ def test_a_command_that_is_told_to_stop_is_not_interrupted_but_what_it_starts_th
 
 def test_a_run_stops_when_who_started_it_is_killed_and_the_next_runner_waits_for_it(tmp_path):
     log = tmp_path / "log"
+    # a name of its own: the runner stops as soon as nobody holds it
     code = (
         "import os, sys, time\nfrom pathlib import Path\nfrom lm.launch.process import Supervised\n"
-        f"Supervised({starts()!r}, Path('.'), os.environ, Path({str(log)!r}))\ntime.sleep(60)"
+        f"held = Supervised({starts()!r}, Path('.'), os.environ, Path({str(log)!r}))\ntime.sleep(60)"
     )
     starter = subprocess.Popen([sys.executable, "-c", code], env=os.environ | _imports())
     until(lambda: log.exists() and log.read_text().splitlines().count("up") == 2)
