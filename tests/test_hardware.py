@@ -9,7 +9,7 @@ import torch
 
 from lm.errors import StudyError
 from lm.training import hardware
-from lm.training.hardware import choose, native_bf16_cpu, settle
+from lm.training.hardware import choose, fast_bf16_cpu, native_bf16_cpu, settle
 
 
 @pytest.fixture
@@ -34,11 +34,21 @@ def test_hardware_that_is_not_there(run_config, device, precision, named):
         choose(config)
 
 
-def test_a_processor_without_native_bf16_is_not_given_it(monkeypatch, run_config):
-    config = run_config(precision="auto").compute
-    for native, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(hardware, "native_bf16_cpu", lambda native=native: native)
-        assert choose(config).precision == precision
+@pytest.mark.parametrize(
+    ("avx512_bf16", "amx", "auto"), [(False, False, "fp32"), (True, False, "fp32"), (True, True, "bf16")]
+)
+def test_auto_is_bf16_where_it_is_faster_and_allowed_where_it_is_native(
+    monkeypatch, run_config, avx512_bf16, amx, auto
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert choose(run_config(precision="auto").compute).precision == auto
+    if avx512_bf16:
+        assert choose(run_config(precision="bf16").compute).precision == "bf16"
+    else:
+        with pytest.raises(StudyError, match=r"'bf16' needs .*AVX-512 BF16 or AMX; allowed"):
+            choose(run_config(precision="bf16").compute)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +100,19 @@ def test_choosing_sets_nothing_up(monkeypatch, run_config):
 
 
 def test_a_limit_on_onednn_limits_what_auto_takes_and_what_is_allowed(monkeypatch, run_config):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    for limit, native in (("AVX2", False), ("avx512_core", False), ("AVX512_CORE_AMX", True), ("DEFAULT", True)):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    for limit, native, fast in (
+        ("AVX2", False, False),
+        ("avx512_core", False, False),
+        ("AVX512_CORE_BF16", True, False),
+        ("AVX10_1_512", True, False),
+        ("AVX512_CORE_AMX", True, True),
+        ("DEFAULT", True, True),
+    ):
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-        assert native_bf16_cpu() is native
+        assert (native_bf16_cpu(), fast_bf16_cpu()) == (native, fast)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert choose(run_config(precision="auto").compute).precision == "fp32"
     with pytest.raises(StudyError, match=r"'bf16'.*allowed"):

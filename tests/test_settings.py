@@ -346,10 +346,11 @@ class TestConfigure:
             assert config.compute.device in ("cpu", "cuda")
             assert config.compute.precision in ("fp32", "bf16", "fp16")
 
-    def test_without_native_bf16_auto_is_fp32(self, run, monkeypatch):
-        monkeypatch.setattr("lm.training.hardware.native_bf16_cpu", lambda: False)
+    @pytest.mark.parametrize(("fast", "precision"), [(False, "fp32"), (True, "bf16")])
+    def test_auto_is_bf16_on_a_cpu_where_that_is_faster(self, run, monkeypatch, fast, precision):
+        monkeypatch.setattr("lm.training.hardware.fast_bf16_cpu", lambda: fast)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-        assert {config.compute.precision for config in run().values()} == {"fp32"}
+        assert {config.compute.precision for config in run().values()} == {precision}
 
     def test_what_this_machine_has_not_is_refused_by_its_full_key(self, run, monkeypatch, capsys):
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -22,6 +22,7 @@ _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _WITHOUT_BF16 = frozenset(
     ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 )  # of oneDNN's documented limits; it passes over names that it does not know
+_WITHOUT_AMX = _WITHOUT_BF16 | {"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512"}
 
 _VOLTA, _AMPERE = 7, 8  # compute capabilities, from which on products in fp16 and in bf16 and tf32 are native
 
@@ -59,9 +60,21 @@ def native_bf16_cpu() -> bool:
 
     oneDNN, which takes them, can be held to older instructions by a variable of the environment.
     """
-    if any(os.environ.get(name, "").upper() in _WITHOUT_BF16 for name in _LIMITS):
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return not _limited_to(_WITHOUT_BF16) and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+
+
+def fast_bf16_cpu() -> bool:
+    """Whether matrix products in bf16 take less time than in fp32.
+
+    AMX has units of its own for them. AVX-512 BF16 alone was measured to be the slower one of the two, by half.
+    """
+    return not _limited_to(_WITHOUT_AMX) and torch.cpu._is_amx_tile_supported()
+
+
+def _limited_to(instructions: frozenset[str]) -> bool:
+    return any(os.environ.get(name, "").upper() in instructions for name in _LIMITS)
 
 
 def choose(config: ComputeConfig, where: str = "params.yaml: precision") -> Compute:
@@ -138,7 +151,7 @@ def return_freed_memory() -> None:
 
 def _native_precision(device: torch.device) -> str:
     if device.type == "cpu":
-        return "bf16" if native_bf16_cpu() else "fp32"
+        return "bf16" if fast_bf16_cpu() else "fp32"
     major, _ = torch.cuda.get_device_capability(device)
     return "bf16" if major >= _AMPERE else "fp16" if major >= _VOLTA else "fp32"
 
