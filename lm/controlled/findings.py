@@ -20,10 +20,12 @@ from lm.controlled.results import ArmResult, Controlled, Trial
 from lm.controlled.statistics import best_after, shares_p
 from lm.results.states import Kind, State
 from lm.results.statistics import LEVEL, t_quantile
-from lm.results.summary import Run
+from lm.results.summary import Run, timed_alike
 
 BOWL = math.log(1.5)
 """Nats a token above the lowest loss up to which losses over the rate's logarithm are taken for a parabola."""
+CLOSE = 0.01
+"""Share of perplexity within which the next-best rate might have been chosen as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,11 @@ class Search:
     failures: int
     seconds: float
     best_after: tuple[float, ...]
+
+    @property
+    def close(self) -> bool:
+        """Whether the next-best rate is as good but for a share of ``CLOSE``."""
+        return self.runner_up is not None and self.runner_up < math.log1p(CLOSE)
 
     @property
     def decades(self) -> float | None:
@@ -452,7 +459,7 @@ def _at_equal_time(first: ArmResult, second: ArmResult) -> dict[str, Any]:
         return nothing | {"untimed": Untimed.HARDWARE}
     if first.confirmed.disturbed or second.confirmed.disturbed:
         return nothing | {"untimed": Untimed.DISTURBED}
-    runs = [[run for run in arm.confirmed.runs if not (run.disturbed or run.elsewhere)] for arm in (first, second)]
+    runs = [timed_alike(arm.confirmed.runs) for arm in (first, second)]
     times = [arm.confirmed.train_seconds.mean for arm in (first, second)]
     known = [time for time in times if time is not None]
     budget = min(known) if len(known) == 2 else 0.0

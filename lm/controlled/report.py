@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any
 from lm.controlled.claims import Claim, mixed_precisions
 from lm.controlled.contrasts import MATTERS, Survival
 from lm.controlled.figures import draw_all
-from lm.controlled.findings import ControlledFindings, superset_lost
+from lm.controlled.findings import CLOSE, ControlledFindings, superset_lost
 from lm.controlled.outside import answers
 from lm.controlled.tables import build, change, test_loss
 from lm.report.document import WRITERS, render, words
 
 PREFIX = "controlled_"
-CLOSE = math.log1p(0.01)
-"""Nats a token within which the next-best rate might have been chosen as well."""
 
 
 def write_report(findings: ControlledFindings, claims: Sequence[Claim], templates: Path, folder: Path) -> None:
@@ -52,6 +49,6 @@ def _context(findings: ControlledFindings, claims: Sequence[Claim]) -> dict[str,
         "turned": [contrast for _, contrast in findings.contrasts if contrast.second_best is Survival.TURNS],
         "asked": [contrast for _, contrast in findings.contrasts if contrast.second_best is not Survival.UNKNOWN],
         "matters": MATTERS,
-        "close_losses": CLOSE,
+        "close_share": CLOSE,
         "mixed": mixed_precisions(claims),
     }

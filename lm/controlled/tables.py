@@ -9,7 +9,6 @@ from typing import Any
 from lm.controlled.claims import Claim
 from lm.controlled.contrasts import Contrast
 from lm.controlled.findings import ControlledFindings, Search, SeedEffect, Treatment
-from lm.controlled.rates import Edge
 from lm.controlled.results import ArmResult
 from lm.report.table import Column, Table
 from lm.results.states import State
@@ -213,7 +212,7 @@ def claimed(claims: Sequence[Claim]) -> Table | None:
         Column(key="difference", digits=1, title="tuned_difference"),
         Column(key="fate", words="fates"),
     )
-    return Table(key="claims", columns=columns, rows=tuple(rows), facts={"claims": claims})
+    return Table(key="claims", columns=columns, rows=tuple(rows))
 
 
 def _short(arm: ArmResult) -> str:
@@ -256,11 +255,8 @@ def arms(findings: ControlledFindings) -> Table:
         *_TESTED,
         Column(key="improving"),
     )
-    edges = [arm for arm in findings.study.arms if arm.edge is not Edge.NONE and not arm.relative]
     multiples = any(arm.relative for arm in findings.study.arms)
-    return Table(
-        key="arms", columns=_some(columns, rows), rows=tuple(rows), facts={"edges": edges, "multiples": multiples}
-    )
+    return Table(key="arms", columns=_some(columns, rows), rows=tuple(rows), facts={"multiples": multiples})
 
 
 def _improving(arm: ArmResult) -> str:

@@ -14,7 +14,17 @@ from lm.config.architectures import ARCHITECTURES
 from lm.results.names import model_name, optimizer_name, rank
 from lm.results.states import State, classify
 from lm.results.statistics import Estimate, estimate, finite
-from lm.results.summary import DISTURBED, Epoch, ExperimentSummary, Memory, Run, Settings, Summaries, Text
+from lm.results.summary import (
+    DISTURBED,
+    Epoch,
+    ExperimentSummary,
+    Memory,
+    Run,
+    Settings,
+    Summaries,
+    Text,
+    timed_alike,
+)
 
 Row = dict[str, Any]
 
@@ -52,8 +62,7 @@ def _experiment(rows: list[Row], epochs: dict[tuple[str, int], list[Row]], marks
     whole = [run for run in runs if run.state is not State.DIVERGED]
     kept = {run.seed for run in whole}
     sound = [row for row in rows if row["seed"] in kept]
-    here = [run for run in whole if not run.elsewhere]
-    timed = [run for run in here if not run.disturbed] or here
+    timed = timed_alike(runs)
 
     def of_rows(read: Callable[[Row], float | None]) -> Estimate:
         return estimate(read(row) for row in sound)

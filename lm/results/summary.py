@@ -7,7 +7,7 @@ table, a figure and a sentence never name two perplexities of one experiment. Wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lm.results.states import Course, State
@@ -86,6 +86,13 @@ class Run:
     def state(self) -> State:
         """How the run ended."""
         return self.course.state
+
+
+def timed_alike(runs: Sequence[Run]) -> list[Run]:
+    """The runs whose times are told together: whole ones on the experiment's hardware, the undisturbed alone where
+    there are any."""
+    here = [run for run in runs if run.state is not State.DIVERGED and not run.elsewhere]
+    return [run for run in here if not run.disturbed] or here
 
 
 @dataclass(frozen=True, kw_only=True)
