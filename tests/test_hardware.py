@@ -35,14 +35,23 @@ def test_hardware_that_is_not_there(run_config, device, precision, named):
 
 
 @pytest.mark.parametrize(
-    ("avx512_bf16", "amx", "auto"), [(False, False, "fp32"), (True, False, "fp32"), (True, True, "bf16")]
+    ("vendor", "avx512_bf16", "amx", "auto"),
+    [
+        ("GenuineIntel", False, False, "fp32"),
+        ("GenuineIntel", True, False, "fp32"),
+        ("GenuineIntel", True, True, "bf16"),
+        ("AuthenticAMD", False, False, "fp32"),
+        ("AuthenticAMD", True, False, "bf16"),
+        (None, True, False, "fp32"),
+    ],
 )
 def test_auto_is_bf16_where_it_is_faster_and_allowed_where_it_is_native(
-    monkeypatch, run_config, avx512_bf16, amx, auto
+    monkeypatch, run_config, vendor, avx512_bf16, amx, auto
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(hardware, "_cpuinfo", lambda *_: [] if vendor is None else [vendor])
     assert choose(run_config(precision="auto").compute).precision == auto
     if avx512_bf16:
         assert choose(run_config(precision="bf16").compute).precision == "bf16"
@@ -103,6 +112,7 @@ def test_a_limit_on_onednn_limits_what_auto_takes_and_what_is_allowed(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(hardware, "_cpuinfo", lambda *_: ["GenuineIntel"])
     for limit, native, fast in (
         ("AVX2", False, False),
         ("avx512_core", False, False),
