@@ -164,12 +164,10 @@ class TestSpread:
         spread = load_spread(ROOT / "reports" / "reference" / "spread.csv")
         rows = [r for r in self.rows() if (r["vocabulary"], r["run"]) == ("2048", "seed 42")]
         assert len(rows) == 7
-        values = []
         for row in rows:
             off = math.log(runs[row["experiment"]] / float(row["validation_perplexity"]))
             deviation = spread.of("laptop", 2048, Kind(row["kind"]))
-            values.append(p_value(off, math.sqrt(2) * deviation.nats, deviation.freedom))
-        assert min(holm(values)) > LEVEL
+            assert p_value(off, math.sqrt(2) * deviation.nats, deviation.freedom) > LEVEL
 
     def test_reference_rows_are_the_published_ones(self):
         reference = load_reference(ROOT / "reports" / "reference")
