@@ -689,7 +689,7 @@ class TestReport:
 
     def test_the_spread_becomes_the_default_studys(self, found, tmp_path):
         own = (ROOT / "reports" / "reference" / "spread.csv").read_text()
-        assert "laptop,2048,early,controlled gpt_2,43," in own
+        assert "laptop,2048,early,controlled gpt_2,48," in own
         table = with_spread(own, found.study)
         before = len(own.splitlines())
         assert table.splitlines()[:before] == own.splitlines(), "those of another vocabulary stay"
