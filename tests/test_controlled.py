@@ -556,6 +556,32 @@ class TestFindings:
         assert pooled.steady.deviation == min(e.deviation for e in effects)
         assert pooled.unsteady.deviation == max(e.deviation for e in effects)
 
+    def test_an_arm_whose_seeds_leave_the_plateau_at_different_times_is_of_the_later_kind(self, tmp_path):
+        slow = Invented(
+            model="lstm",
+            optimizer="adam",
+            trials={0.001: 6.0, 0.003: 5.6, 0.01: 6.0},
+            confirmed={43: 5.2, 44: 5.3, 45: 5.9, 46: 5.8, 47: PLATEAU + 0.01},
+        )
+        steady = replace(slow, confirmed=around(5.2))
+        found = find(
+            study({"slow": slow, "uneven": replace(slow, confirmed=slow.confirmed | {47: 5.2}), "steady": steady})
+        )
+        assert [arm.kinds for arm in found.study.arms] == [
+            (Kind.EARLY, Kind.LATE), (Kind.EARLY, Kind.LATE), (Kind.EARLY,),
+        ]  # fmt: skip
+        assert [(each.kind, each.arms, each.freedom) for each in found.pooled] == [
+            (Kind.EARLY, 1, 4),
+            (Kind.LATE, 1, 4),
+        ]
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert "for runs that learn late, of `uneven` alone (4 degrees of freedom)" in page
+        assert "Of `uneven` some seeds learn later than others; it counts with the later kind." in page
+        assert page.count("| differs by seed |") == 2
+        kinds = {row.split(",")[3]: row.split(",")[2] for row in with_spread("", found.study).splitlines()}
+        assert kinds == {"controlled uneven": "late", "controlled steady": "early"}
+
     @pytest.mark.parametrize(("luck", "unlike"), [(0.0, False), (-0.02, False), (-0.04, True), (0.04, True)])
     def test_a_tuning_seed_that_was_lucky(self, luck, unlike, tmp_path):
         """Five seeds with a deviation of 0.01: one more lies within 0.0304 of their mean in 19 of 20 cases."""
@@ -570,6 +596,7 @@ class TestFindings:
         page = (tmp_path / "report.md").read_text()
         assert ("in 1 of 1 arm, where chance alone makes one in twenty: `a` (" in page) == unlike
         assert ("by a lucky run" in page) == (unlike and luck < 0)
+        assert ("ends inside the 95 % prediction interval of the fresh ones" in page) == (not unlike)
 
     def test_where_a_seed_fails_the_tuning_seed_is_not_compared(self, found):
         failed = [effect for effect in found.seed_effects if effect.failed]
@@ -873,8 +900,8 @@ class TestProtocol:
         more = {name: arm for name, arm in protocol.arms.items() if arm.text > 1}
         assert more
         for name, arm in more.items():
-            config = protocol.resolve(params, name, 0.001)["x1"]
-            assert arm.text * config.training.epochs == scale.epochs
+            configs = protocol.resolve(params, name, 0.001).values()
+            assert {arm.text * config.training.epochs for config in configs} == {scale.epochs}
             assert arm.text * scale.tokenizer.train_share <= 1
 
     def test_a_stale_plan_is_refused(self, tmp_path):

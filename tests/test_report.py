@@ -30,7 +30,7 @@ from lm.report.markdown import Markdown
 from lm.report.report import write_report
 from lm.report.samples import Passage, Samples, read_samples
 from lm.report.table import Column, Table, worded
-from lm.report.text import counted, listed, number, percent, perplexity, power, seconds, whole
+from lm.report.text import counted, listed, number, percent, perplexity, power, seconds, signed_range, whole
 from lm.results import schema
 from lm.results.reference import load_reference
 from lm.results.summarize import summarize
@@ -126,6 +126,14 @@ class TestText:
     def test_what_was_not_formatted_is_refused(self, value: object):
         with pytest.raises(TypeError, match="format it first"):
             Markdown().text(value)
+
+    def test_an_interval_has_as_many_decimals_as_tell_its_ends_apart(self):
+        assert signed_range([-0.123, 0.004]) == "−12.3 % to +0.4 %"
+        assert signed_range([-0.0101, -0.0102]) == "−1.01 % to −1.02 %"
+        assert signed_range([-0.0002, 0.0004]) == "−0.02 % to +0.04 %"
+        assert signed_range([-0.00024, -0.00016]) == "−0.024 % to −0.016 %"
+        assert signed_range([0.0, 0.0]) == "0.000 % to 0.000 %"
+        assert signed_range([0.01, float("inf")]) == "–"
 
 
 class TestTables:

@@ -558,7 +558,7 @@ def _seed_effect(arm: ArmResult) -> SeedEffect:
         unlike = abs(tuning) > t_quantile(len(losses) - 1) * deviation * math.sqrt(1 + 1 / len(losses))
     return SeedEffect(
         arm=arm,
-        kind=arm.confirmed.representative.course.kind,
+        kind=arm.kinds[-1],
         count=len(arm.confirmed.runs),
         failed=len(arm.failed),
         deviation=deviation,

@@ -45,8 +45,8 @@ _OURS = "controlled "
 def with_spread(table: str, study: Controlled) -> str:
     """The text of ``reports/reference/spread.csv`` with the study's rows in the place of those of a former one.
 
-    There is one row a confirmation of an untreated arm. A study at another scale, or with another vocabulary, keeps its
-    rows.
+    There is one row a confirmation of an untreated arm, and an arm is of one kind: else how far its early runs lie from
+    its late ones would be in no deviation. A study at another scale, or with another vocabulary, keeps its rows.
     """
     own = [study.text.scale, str(study.text.vocabulary)]
     rows = csv.reader(io.StringIO(table))
@@ -60,5 +60,5 @@ def with_spread(table: str, study: Controlled) -> str:
         for run in arm.confirmed.runs:
             loss = perplexity(run.validation_loss)
             if loss is not None:
-                writer.writerow([*own, run.course.kind, _OURS + arm.name, run.seed, f"{loss:.4f}"])
+                writer.writerow([*own, arm.kinds[-1], _OURS + arm.name, run.seed, f"{loss:.4f}"])
     return text.getvalue()

@@ -19,6 +19,7 @@ from lm.controlled.schema import DOCUMENTS, RUNS, Role
 from lm.errors import StudyError
 from lm.results.schema import EPOCHS
 from lm.results.schema import RUNS as DEFAULT_RUNS
+from lm.results.states import Kind
 from lm.results.statistics import finite
 from lm.results.summarize import summarize
 from lm.results.summary import ExperimentSummary, Run, Text
@@ -114,6 +115,14 @@ class ArmResult:
     def failed(self) -> tuple[Run, ...]:
         """Confirmations that diverged or did not learn to use context."""
         return tuple(run for run in self.confirmed.runs if not run.state.learned or run.test_loss is None)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of run among the confirmations that did not fail, of all where all did; the one that learns last is
+        last, and is the arm's, for when a run leaves the plateau depends on the seed."""
+        sound = [run for run in self.confirmed.runs if run.seed in self.losses] or self.confirmed.runs
+        found = {run.course.kind for run in sound}
+        return tuple(kind for kind in Kind if kind in found)
 
     @property
     def losses(self) -> dict[int, float]:

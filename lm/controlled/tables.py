@@ -224,7 +224,7 @@ def seeds(effects: Sequence[SeedEffect]) -> Table:
     rows = [
         {
             "arm": effect.arm.name,
-            "kind": effect.kind,
+            "kind": effect.kind if len(effect.arm.kinds) == 1 else "several",
             "deviation": effect.deviation,
             "range": None if effect.range_ratio is None else 100 * (effect.range_ratio - 1),
             "failed": f"{effect.failed} of {effect.count}" if effect.failed else "",

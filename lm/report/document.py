@@ -72,7 +72,7 @@ def environment(templates: Path, kind: type[Writer]) -> jinja2.Environment:
         "percent": text.percent,
         "ppl": lambda loss, digits=None: text.perplexity(text.power(loss), digits),
         "seconds": text.seconds,
-        "signed_percent": text.signed_percent,
+        "signed_range": text.signed_range,
         "sum_of": lambda items, name: sum(len(getattr(item, name)) for item in items),
         "whole": text.whole,
     }

@@ -6,7 +6,7 @@ What is missing or not finite is a dash: no figure that a run does not have may 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 MISSING = "–"
@@ -70,10 +70,20 @@ def percent(ratio: Any) -> str:
     return f"{whole(size) if size >= 9.95 else number(size, 1)} %"
 
 
-def signed_percent(ratio: Any, digits: int = 1) -> str:
-    """A relative change in percent with its sign and a fixed number of decimals: an interval's ends lie close."""
-    if not known(ratio):
+def signed_range(ends: Sequence[float]) -> str:
+    """An interval of relative changes in percent, ``−1.0 % to +0.4 %``. One decimal, or two or three where fewer would
+    make its ends the same or both nothing."""
+    if not all(map(known, ends)):
         return MISSING
+    least = 1 if max(map(abs, ends)) >= 0.002 else 2
+    for digits in range(least, 4):
+        low, high = (_signed_percent(end, digits) for end in ends)
+        if low != high:
+            break
+    return f"{low} to {high}"
+
+
+def _signed_percent(ratio: float, digits: int) -> str:
     size = number(abs(100 * ratio), digits)
     return f"{'' if float(size) == 0 else '−' if ratio < 0 else '+'}{size} %"
 
