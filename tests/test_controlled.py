@@ -657,6 +657,30 @@ class TestReport:
         write_report(find(study({"a": first, "b": second})), (), ROOT / "reports" / "templates", tmp_path)
         assert "sizes" not in json.loads((tmp_path / "answers.json").read_text())["answered"]
 
+    @pytest.mark.parametrize(
+        ("chosen", "deviation", "words"),
+        [
+            (0.003, 0.05, "; at 0.003 against 0.001; with both at 0.001, trials reach 78.3 against 73.7 on validation"),
+            (0.001, 0.05, None),
+            (0.003, 0.0, "the other way round with both at 0.001, where trials reach 78.3 against 73.7 on validation"),
+        ],
+    )
+    def test_where_rates_differ_both_are_told_at_one(self, chosen, deviation, words, tmp_path):
+        """What a treatment comes to at the rate that its trials did not choose, whether it is told apart or not."""
+        trials = {0.0003: 5.0, 0.001: 4.3, 0.003: 4.6}
+        untreated = Invented(model="gpt", optimizer="adamw", trials=trials, confirmed=around(4.35, 0.001))
+        own = {0.0003: 5.0, 0.001: 4.36, 0.003: 4.25 if chosen == 0.003 else 4.6}
+        noise = dict(zip(SEEDS, deviation * np.array([-2.0, 1.5, -1.0, 1.5, 0.0]), strict=True))
+        confirmed = {seed: 4.3 + noise[seed] for seed in SEEDS}
+        treated = replace(
+            untreated, trials=own, confirmed=confirmed, of="a", part="remedies", columns={"warmup": 0.1}
+        )  # fmt: skip
+        found = find(study({"a": untreated, "b": treated}))
+        write_report(found, (), ROOT / "reports" / "templates", tmp_path)
+        page = (tmp_path / "report.md").read_text()
+        assert ("with both at" in page) == (words is not None)
+        assert words is None or words in page
+
     def test_a_remedy_at_the_highest_rate_that_was_tried_is_told(self, tmp_path):
         arms = whole()
         higher = {0.001: 4.2, 0.003: 4.1}
