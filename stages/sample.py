@@ -85,7 +85,7 @@ def sample(arguments: argparse.Namespace) -> None:
         raise StudyError(f"--{error}") from None
     if arguments.prompt in (None, STANDARD_INPUT):
         text = from_standard_input("prompt", wanted="give one after the run's name, or on standard input")
-        prompt = text.removesuffix("\n").removesuffix("\r")
+        prompt = text.removesuffix("\n")
     else:
         prompt = from_argument(arguments.prompt, "prompt")
 

@@ -455,4 +455,4 @@ def test_what_a_run_is_known_by_is_the_code_that_dvc_knows_it_by(monkeypatch, co
     assert ROOT / "stages" / "train.py" in read
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]
     known = {dep.removeprefix("lm/") for dep in stage["deps"] if dep.startswith("lm/") and "__init__" not in dep}
-    assert set(CODE) == known - {"errors.py", "code.py"}
+    assert set(CODE) == known - {"errors.py", "text.py", "code.py"}

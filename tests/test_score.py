@@ -187,7 +187,7 @@ def test_what_no_float_holds_is_null(monkeypatch, capsys, workspace):
         (["5-43"], b"x", r"no trained run '5-43'; did you mean '5-42'\? allowed: 1-42, 5-42"),
         (["5-42"], b"", "text.txt: empty; allowed: at least one word"),
         (["5-42"], b" \n\t", "text.txt: empty"),
-        (["5-42"], b"abc\xc3", "text.txt: not UTF-8 at byte 3; allowed: text in UTF-8"),
+        (["5-42"], b"abc\xc3", "text.txt: not UTF-8 at byte 3 \\(line 1\\): ends within a character"),
         (["5-42", "--passages", "-1"], b"x", "--passages: -1; allowed: 0 or more"),
         (["5-42", "--words", "0"], b"x", "--words: 0; allowed: 1 or more"),
     ],

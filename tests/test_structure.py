@@ -15,19 +15,20 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 CODE = ("stages/", "lm/")
 ROOMS = {
     "errors": set(),
-    "config": {"errors"},
+    "text": {"errors"},
+    "config": {"errors", "text"},
     "download": {"errors"},
     "code": {"errors"},
-    "corpus": {"errors", "config", "download"},
+    "corpus": {"errors", "text", "config", "download"},
     "embeddings": {"errors", "config", "download"},
     "models": {"errors", "config", "embeddings"},
     "training": {"errors", "config", "corpus", "embeddings", "models"},
     "prediction": {"config", "models", "training"},
-    "results": {"errors", "config"},
+    "results": {"errors", "text", "config"},
     "findings": {"errors", "config", "results"},
     "report": {"errors", "config", "results", "findings"},
     "controlled": {"errors", "config", "corpus", "results", "findings", "report"},
-    "trained": {"errors", "config", "corpus", "embeddings", "models", "training", "results"},
+    "trained": {"errors", "text", "config", "corpus", "embeddings", "models", "training", "results"},
     "launch": {"errors", "config", "corpus", "prediction"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""

@@ -13,6 +13,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from lm.config.strict import one_line
 from lm.errors import StudyError
+from lm.text import decode
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -20,14 +21,12 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 def read_yaml(path: Path, missing: str = "run from the project's root") -> object:
     """A file's content; raises :class:`StudyError`, one line, where it can't be read. ``missing``: what to do then."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; {missing}") from None
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: not UTF-8 text") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(decode(content, str(path)), str(path))
 
 
 def parse_yaml(text: str, name: str) -> object:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lm.config.yaml import read_yaml
 from lm.errors import StudyError
+from lm.text import name_of
 
 CORPORA = Path("corpora")
 DESCRIPTION = "corpus.yaml"
@@ -42,7 +43,10 @@ _Model = TypeVar("_Model", bound=Description)
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The files of a corpus by path below it, sorted, and what is no part of it, with the reason where there is one."""
+    """The files of a corpus by path below it, and what is no part of it, with the reason where there is one.
+
+    Paths are as :func:`lm.text.name_of` gives them, in the order of their characters, under any locale.
+    """
 
     files: dict[str, Path]
     left_out: list[str]
@@ -93,9 +97,11 @@ def names(corpora: Path = CORPORA) -> list[str]:
 def list_files(folder: Path) -> Listing:
     """Every file below ``folder`` that DVC hashes and a source may read. Links to files are followed.
 
-    Raises :class:`StudyError` for a broken link, a name that is not UTF-8 and a folder that cannot be read.
+    Raises :class:`StudyError` for a broken link, a name that is not UTF-8, two names that look the same and a folder
+    that cannot be read.
     """
-    files, left_out = {}, []
+    files: dict[str, Path] = {}
+    left_out = []
 
     def refuse(error: OSError) -> None:
         raise StudyError(f"{error.filename}: can't be read: {error.strerror}; give yourself the right to it")
@@ -104,8 +110,8 @@ def list_files(folder: Path) -> Listing:
         below = Path(where)
         for name in sorted([*folders, *here]):
             path = below / name
-            shown = path.relative_to(folder).as_posix()
-            if not _is_utf8(name):
+            shown = name_of(path.relative_to(folder).as_posix())
+            if shown is None:
                 raise StudyError(f"{below}/{_quoted(name)}: its name is not UTF-8; rename it or take it out")
             if name in here:
                 if path.is_symlink() and not path.exists():
@@ -116,6 +122,11 @@ def list_files(folder: Path) -> Listing:
                     continue
                 if _is_one_of(name, NOT_TEXT):
                     left_out.append(f"{shown} (about the text)")
+                elif shown in files:
+                    raise StudyError(
+                        f"{folder}: two files are called {shown}, written with composed and with decomposed letters; "
+                        f"rename or remove one"
+                    )
                 else:
                     files[shown] = path
             elif path.is_symlink():
@@ -153,14 +164,6 @@ def parse_description(model: type[_Model], content: dict[str, Any], folder: Path
         raise StudyError(f"{folder / DESCRIPTION}: {key}: {problem['msg'].lower()}; its keys are {known}") from None
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _is_hidden(name: str) -> bool:
     return name.startswith(".")
 
@@ -174,4 +177,4 @@ def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _quoted(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace") if not _is_utf8(name) else name
+    return name if name_of(name) else os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ import numpy as np
 
 from lm.corpus.documents import SPLITS, Document
 from lm.errors import StudyError, reading
+from lm.text import decode, identity
 
 LARGEST_FILE = 2**30
 """Bytes of one file, or of one member of an archive, unpacked."""
@@ -38,12 +39,9 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def decode(content: bytes, name: str) -> str:
-    """UTF-8 text, as it stands; raises :class:`StudyError` for other bytes and for words that no tokenizer can take."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{name}: not UTF-8 at byte {error.start}; convert it or take it out") from None
+def read_text(content: bytes, name: str) -> str:
+    """A corpus's text; raises :class:`StudyError` for what is not text and for words that no tokenizer can take."""
+    text = decode(content, name)
     check_words(text, name)
     return text
 
@@ -68,16 +66,16 @@ def check_words(text: str, name: str) -> None:
 def part_duplicates(splits: dict[str, list[Document]]) -> tuple[dict[str, list[Document]], list[str]]:
     """The documents with every text in one split only, and what was left out for that, in words.
 
-    A text that is trained on tests nothing. It stays where it is judged: in test, else in validation. Blanks around a
-    text do not tell it from another.
+    A text that is trained on tests nothing. It stays where it is judged: in test, else in validation. Texts that differ
+    in white space or in the composition of letters are the same.
     """
     kept: dict[str, list[Document]] = {}
-    home: dict[str, tuple[str, str]] = {}
+    home: dict[bytes, tuple[str, str]] = {}
     left_out = []
     for split in reversed(SPLITS):
         kept[split] = []
         for document in splits[split]:
-            other, name = home.setdefault(document.text.strip(), (split, document.name))
+            other, name = home.setdefault(identity(document.text), (split, document.name))
             if other == split:
                 kept[split].append(document)
             else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.errors import StudyError, reading, writing
+from lm.text import is_blank
 
 SPLITS = ("train", "validation", "test")
 
@@ -42,7 +43,7 @@ def write_corpus(corpus: Corpus, folder: Path) -> dict[str, Any]:
     Raises :class:`StudyError` when a split has no text: a perplexity over nothing is not a number.
     """
     for split in SPLITS:
-        if not any(document.text.strip() for document in corpus.splits[split]):
+        if all(is_blank(document.text) for document in corpus.splits[split]):
             more = f"; left out: {', '.join(corpus.left_out[:3])}" if corpus.left_out else ""
             raise StudyError(f"corpus {corpus.source}: the {split} split has no text{more}")
     folder.mkdir(parents=True, exist_ok=True)

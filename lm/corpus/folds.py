@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from lm.corpus.documents import Document
 from lm.errors import StudyError
+from lm.text import identity, rank
 
 
 def deal(splits: Mapping[str, Sequence[Document]], folds: int, fold: int) -> dict[str, list[Document]]:
@@ -22,7 +22,7 @@ def deal(splits: Mapping[str, Sequence[Document]], folds: int, fold: int) -> dic
     """
     documents = [*splits["train"], *splits["validation"]]
     groups = _join(documents)
-    ranked = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
+    ranked = sorted(set(groups), key=rank)
     if len(ranked) < folds:
         raise StudyError(
             f"params.yaml: split.folds: {folds}: the corpus has {len(ranked)} documents (or groups of them) to train "
@@ -48,10 +48,10 @@ def _join(documents: Sequence[Document]) -> list[str]:
             joined_to[group] = group = joined_to[joined_to[group]]
         return group
 
-    first_with: dict[str, str] = {}
+    first_with: dict[bytes, str] = {}
     for each, group in zip(documents, own, strict=True):
         one, other = sorted(
-            (first(group), first(first_with.setdefault(each.text.strip(), group))), key=place.__getitem__
+            (first(group), first(first_with.setdefault(identity(each.text), group))), key=place.__getitem__
         )
         joined_to[other] = one
     return [first(group) for group in own]

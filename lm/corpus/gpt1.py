@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from lm.download import fetch
 from lm.errors import StudyError
+from lm.text import decode
 
 PADDING, UNKNOWN, WORD_END = "<pad>", "<unk>", "</w>"
 DIGEST = "b7136a457cafaada940bb4f8b525ddd4b533e93b2edba19387168c1000f2b300"
@@ -109,11 +110,10 @@ def _download() -> tuple[Path, Path]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{path}: not UTF-8 at byte {error.start}; take the file anew") from None
+        content = path.read_bytes()
     except OSError as error:
         raise StudyError(f"{path}: can't be read: {error.strerror}") from None
+    return decode(content, str(path))
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:

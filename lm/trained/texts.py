@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from lm.config.strict import one_line
 from lm.errors import StudyError
+from lm.text import decode, is_blank
 
 STANDARD_INPUT = "-"
 _PATH = 300
@@ -19,12 +21,7 @@ def shown_path(path: Path | str) -> str:
 
 def from_argument(argument: str, name: str) -> str:
     """The argument; raises :class:`StudyError` where the shell gave bytes that are not UTF-8, or nothing."""
-    try:
-        argument.encode()
-    except UnicodeEncodeError as error:
-        place = len(argument[: error.start].encode())
-        raise StudyError(f"{name}: not UTF-8 at byte {place}; allowed: text in UTF-8") from None
-    return _not_empty(argument, name)
+    return _decoded(os.fsencode(argument), name)
 
 
 def from_standard_input(name: str, *, wanted: str) -> str:
@@ -49,14 +46,7 @@ def from_file(path: Path) -> str:
 
 
 def _decoded(content: bytes, name: str) -> str:
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{name}: not UTF-8 at byte {error.start}; allowed: text in UTF-8") from None
-    return _not_empty(text, name)
-
-
-def _not_empty(text: str, name: str) -> str:
-    if not text.strip():
+    text = decode(content, name)
+    if is_blank(text):
         raise StudyError(f"{name}: empty; allowed: at least one word")
     return text

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 
 from lm.corpus.catalogue import Listing
-from lm.corpus.checks import decode, read_bytes
+from lm.corpus.checks import read_bytes, read_text
 from lm.corpus.documents import Corpus, Document
 from lm.errors import StudyError
+from lm.text import is_blank, rank
 
 _HELD_OUT = 0.05
 
@@ -28,7 +29,7 @@ def load_folder(folder: Path, listing: Listing) -> Corpus:
     if len(names) < 3:
         raise StudyError(f"corpus {folder}: found {len(names)} .txt files; at least 3 are needed, one a split")
     documents = {name: Document(name, _read(listing.files[name])) for name in names}
-    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    ranked = sorted(names, key=rank)
     held_out = max(1, round(_HELD_OUT * len(ranked)))
     validation, test = set(ranked[:held_out]), set(ranked[held_out : 2 * held_out])
     splits: dict[str, list[Document]] = {"train": [], "validation": [], "test": []}
@@ -48,7 +49,7 @@ def load_folder(folder: Path, listing: Listing) -> Corpus:
 
 
 def _read(path: Path) -> str:
-    text = decode(read_bytes(path), str(path))
-    if not text.strip():
+    text = read_text(read_bytes(path), str(path))
+    if is_blank(text):
         raise StudyError(f"{path}: empty; take it out or fill it")
     return text

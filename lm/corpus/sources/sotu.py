@@ -15,6 +15,7 @@ from typing import Any, Literal
 from lm.corpus.catalogue import Description, parse_description
 from lm.corpus.documents import Corpus, Document
 from lm.errors import StudyError, reading
+from lm.text import decode
 
 _VALIDATION_YEAR, _TEST_YEAR, _PERIOD = 3, 13, 20
 
@@ -69,4 +70,4 @@ def _checked(path: Path, sha256: str, again: str) -> str:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise StudyError(f"{path}: sha256 is {found}, expected {sha256}; {again}")
-    return content.decode("utf-8")
+    return decode(content, str(path))

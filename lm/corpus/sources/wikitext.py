@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from lm.corpus.catalogue import Listing
-from lm.corpus.checks import check_size, check_words, decode, read_bytes
+from lm.corpus.checks import check_size, check_words, read_bytes, read_text
 from lm.corpus.documents import SPLITS, Corpus, Document
 from lm.errors import StudyError
+from lm.text import clean, is_blank, name_in_archive
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _load(folder: Path, place: str, files: _Files, left_out: list[str]) -> Corpu
         if not names:
             raise StudyError(f"corpus {place}: no {split} split; {layout.described} are needed, all in one folder")
         text = "".join(_text(files[name](), f"{place}/{name}") for name in names)
-        if not text.strip():
+        if is_blank(text):
             raise StudyError(f"{place}/{names[0]}: empty; the {split} split needs text")
         content.update(f"{split}\0{text}\0".encode())
         splits[split] = articles(split_lines(text))
@@ -173,26 +174,27 @@ def _matching(names: Iterable[str], folder: str, pattern: str) -> list[str]:
 def _in_archive(path: Path) -> _Files:
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name: partial(_member, path, name) for name in archive.namelist() if not name.endswith("/")}
+            members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise StudyError(f"{path}: not a whole zip archive ({error}); get it again") from None
+    return {(name := name_in_archive(member)): partial(_member, path, member, name) for member in members}
 
 
-def _member(path: Path, name: str) -> bytes:
+def _member(path: Path, member: zipfile.ZipInfo, name: str) -> bytes:
+    check_size(member.file_size, f"{path}/{name}")
     try:
         with zipfile.ZipFile(path) as archive:
-            check_size(archive.getinfo(name).file_size, f"{path}/{name}")
-            return archive.read(name)
+            return archive.read(member)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise StudyError(f"{path}/{name}: cannot be unpacked ({error}); get the archive again") from None
 
 
 def _text(content: bytes, name: str) -> str:
     if name.endswith(".parquet"):
-        text = parquet_text(content, name)
+        text = clean(parquet_text(content, name), name)
         check_words(text, name)
         return text
-    return decode(content, name)
+    return read_text(content, name)
 
 
 def parquet_text(content: bytes, name: str) -> str:
