@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from lm.corpus import SPLITS
 from lm.corpus.catalogue import list_files
-from lm.corpus.documents import SPLITS
 from lm.corpus.gpt1 import UNKNOWN, WORD_END, load_gpt1
 from lm.corpus.ids import IdLines
 from lm.corpus.sources.npz import load_npz

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from lm.code import checksums, code_of_a_run
+from lm.code import code_of_a_run
 from lm.errors import reported
 
 _OUT = Path("data/code.json")
@@ -15,9 +15,8 @@ _OUT = Path("data/code.json")
 @reported
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.code", description=__doc__).parse_args()
-    found = checksums(code_of_a_run())
     _OUT.parent.mkdir(exist_ok=True)
-    _OUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    _OUT.write_text(json.dumps(code_of_a_run(), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import argparse
 
 from lm.config.run import RunConfig
 from lm.config.study import load_study
-from lm.controlled.places import trial_config, tuned_config
-from lm.controlled.protocol import PROTOCOL, load_protocol
 from lm.errors import StudyError, reported
+from lm.protocol.places import trial_config, tuned_config
+from lm.protocol.protocol import PROTOCOL, load_protocol
 
 
 @reported

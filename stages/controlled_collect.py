@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lm.config.study import load_study
 from lm.controlled.collect import collect, write
-from lm.controlled.protocol import load_protocol
 from lm.errors import reported
+from lm.protocol.protocol import load_protocol
 
 
 @reported

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from lm.controlled.places import beyond_config, edge_file
-from lm.controlled.protocol import beyond_point, load_protocol, trial_id
-from lm.controlled.rates import Edge, at_rate, edge_of, rates_beyond, read_trials
 from lm.errors import reported
+from lm.protocol.places import beyond_config, edge_file
+from lm.protocol.protocol import beyond_point, load_protocol, trial_id
+from lm.protocol.rates import Edge, at_rate, edge_of, rates_beyond, read_trials
 
 
 @reported

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from lm.config.study import load_study
-from lm.controlled.places import trial_config
-from lm.controlled.plan import check_pipeline, check_plan
-from lm.controlled.protocol import load_protocol
 from lm.errors import reported
+from lm.protocol.places import trial_config
+from lm.protocol.plan import check_pipeline, check_plan
+from lm.protocol.protocol import load_protocol
 
 
 @reported

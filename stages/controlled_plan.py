@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from lm.controlled.places import ACTIVE, PLAN
-from lm.controlled.plan import plan, write_plan
-from lm.controlled.protocol import load_protocol
 from lm.errors import reported
+from lm.protocol.places import ACTIVE, PLAN
+from lm.protocol.plan import plan, write_plan
+from lm.protocol.protocol import load_protocol
 
 
 @reported

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from lm.controlled.places import tuned_config
-from lm.controlled.protocol import load_protocol
-from lm.controlled.rates import at_rate, chosen, read_beyond, read_trials
 from lm.errors import reported
+from lm.protocol.places import tuned_config
+from lm.protocol.protocol import load_protocol
+from lm.protocol.rates import at_rate, chosen, read_beyond, read_trials
 
 
 @reported

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from lm.config.study import load_study
-from lm.controlled.places import tokens
-from lm.controlled.text import more_text
 from lm.errors import StudyError, reported
+from lm.protocol.places import tokens
+from lm.protocol.text import more_text
 
 
 @reported

@@ -13,7 +13,7 @@ from pathlib import Path
 from lm.errors import StudyError, reported
 from lm.report.document import render
 from lm.report.latex import PASSAGES, Latex
-from lm.report.samples import read_samples
+from lm.results.samples import read_samples
 
 
 @reported

@@ -8,8 +8,8 @@ from pathlib import Path
 from lm.errors import reported
 from lm.findings.study import find
 from lm.report.report import write_report
-from lm.report.samples import read_samples
 from lm.results.load import load_answers, load_results
+from lm.results.samples import read_samples
 
 
 @reported

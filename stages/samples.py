@@ -17,7 +17,7 @@ from lm.corpus.tokenizer import BOUNDARY, FILE, load_tokenizer
 from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError, reading, reported
 from lm.models.build import restore_model
-from lm.report.samples import Passage, Samples
+from lm.results.samples import Passage, Samples
 from lm.trained.generation import Drawing, write
 
 TOP = 50

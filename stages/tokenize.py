@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lm.config.study import PARAMS, load_study
-from lm.corpus.documents import SPLITS, read_card, read_split
+from lm.corpus import SPLITS
+from lm.corpus.documents import read_card, read_split
 from lm.corpus.folds import deal
 from lm.corpus.gpt1 import DIGEST, load_gpt1
 from lm.corpus.ids import is_ids, read_ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 import sys
 from contextlib import nullcontext, suppress
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import lm
+from lm.code import code_of_a_run
 from lm.config.run import RunConfig
-from lm.corpus.documents import SPLITS
+from lm.corpus import SPLITS
 from lm.corpus.windows import open_windows, read_card
 from lm.embeddings.tables import open_embeddings
 from lm.errors import StudyError, reported
@@ -35,18 +36,6 @@ from lm.training.progress import Progress
 from lm.training.saver import Saver
 from lm.training.stopping import Interrupted, Parent, Stop
 
-CODE = (
-    "config/architectures.py",
-    "config/optimizers.py",
-    "config/run.py",
-    "config/strict.py",
-    "corpus/documents.py",
-    "corpus/windows.py",
-    "embeddings/tables.py",
-    "models",
-    "training",
-)
-"""What of lm/ decides, beside this file, what is learned: dependencies of the stage `code` in dvc.yaml."""
 _SEEDS = 2**31
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "a memory object", "STATUS_ALLOC_FAILED")
 """What CUDA, cuBLAS, cuDNN and oneDNN say then. Memory that was accessed wrongly is another matter."""
@@ -145,7 +134,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
         f"{arguments.seed} {compute}".encode(),
         (arguments.tokens / "card.json").read_bytes(),
         pretrained.sha256.encode() if pretrained else b"",
-        checkpoints.code_of(Path(__file__), *(Path(lm.__file__).parent / place for place in CODE)),
+        json.dumps(code_of_a_run()).encode(),
         kind_of_machine(compute.device).encode(),
     )
     return Run(

@@ -16,7 +16,7 @@ from benchmarks.contenders import as_pytorch_comes, our_trainer, plain_step
 from benchmarks.parity import plain_copy
 from benchmarks.sizes import configuration, open_scale
 from lm.config.study import Experiment, Remedies
-from lm.corpus.documents import SPLITS
+from lm.corpus import SPLITS
 from lm.corpus.gpt1 import UNKNOWN, build_tokenizer
 from lm.errors import StudyError
 from lm.training.hardware import choose, settle

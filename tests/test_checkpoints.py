@@ -114,22 +114,6 @@ def test_the_fingerprint_tells_every_part_and_its_place():
         assert checkpoints.fingerprint(*parts[:i], parts[i] + b"x", *parts[i + 1 :]) != same
 
 
-def test_the_fingerprint_of_code_tells_text_names_and_additions(tmp_path):
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "a.py").write_text("a = 1")
-    (tmp_path / "inner" / "b.py").write_text("b = 1")
-    seen = {checkpoints.code_of(tmp_path)}
-    (tmp_path / "notes.txt").write_text("no code")
-    assert checkpoints.code_of(tmp_path) in seen
-    (tmp_path / "a.py").write_text("a = 2")
-    seen.add(checkpoints.code_of(tmp_path))
-    (tmp_path / "inner" / "b.py").rename(tmp_path / "inner" / "c.py")
-    seen.add(checkpoints.code_of(tmp_path))
-    (tmp_path / "d.py").write_text("")
-    seen.add(checkpoints.code_of(tmp_path))
-    assert len(seen) == 4
-
-
 def test_a_checkpoint_goes_to_the_disk_without_a_copy_in_memory(tmp_path):
     """Its peak is below half of what is saved; loading needs the state itself and no second one."""
     meter = MemoryMeter(torch.device("cpu"))

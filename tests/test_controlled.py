@@ -22,17 +22,17 @@ from lm.controlled.claims import Fate, compare, mixed_precisions
 from lm.controlled.contrasts import Outcome, Survival, judge
 from lm.controlled.findings import ControlledFindings, Setting, Untimed, find, superset_lost
 from lm.controlled.outside import with_spread
-from lm.controlled.plan import as_yaml, check_pipeline, check_plan, plan
-from lm.controlled.protocol import Arm, load_protocol
-from lm.controlled.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
 from lm.controlled.report import write_report
 from lm.controlled.results import Controlled, from_tables, load
 from lm.controlled.statistics import best_after, improvement, paired, resample_documents, shares_p
-from lm.controlled.text import more_text
 from lm.corpus.documents import Corpus, Document, write_corpus
 from lm.errors import StudyError
 from lm.findings.limits import budget_of
 from lm.findings.study import judge_of
+from lm.protocol.plan import as_yaml, check_pipeline, check_plan, plan
+from lm.protocol.protocol import Arm, load_protocol
+from lm.protocol.rates import Edge, Trial, best, chosen, edge_of, half_decades, rates_beyond
+from lm.protocol.text import more_text
 from lm.report.text import percent
 from lm.results.load import load_answers, load_results
 from lm.results.spread import load_spread
@@ -42,7 +42,6 @@ from lm.results.summarize import summarize
 from tests.controlled_synthetic import ADAPTIVE, PLATEAU, SEEDS, Invented, around, curve, study, tables, whole
 from tests.reading import read
 from tests.synthetic import make_results
-from tests.test_structure import CHECKSUMS, CODE, MODULES, TRAIN, closure
 
 ROOT = Path(__file__).parents[1]
 
@@ -970,30 +969,6 @@ class TestProtocol:
             assert bodies[lstm] == pytest.approx(bodies[gpt], rel=0.01)
 
 
-PIPELINE = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["stages"]
-
-
-@pytest.mark.parametrize("stage", PIPELINE)
-def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
-    content = PIPELINE[stage].get("do", PIPELINE[stage])
-    scripts = set(re.findall(r"python -m (stages\.\w+)", content["cmd"]))
-    # runs name the checksums of training's code, which the default study's stage `code` takes
-    assert (TRAIN in scripts) == (CHECKSUMS in content["deps"])
-    scripts -= {TRAIN}
-    runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts for name in closure(script)}
-    declared = set()
-    for path in (
-        ROOT / dep for dep in content["deps"] if dep.startswith(CODE) and not dep.endswith((".mplstyle", ".css", ".js"))
-    ):
-        assert path.exists(), path
-        found = path.rglob("*.py") if path.is_dir() else [path]
-        declared |= {each.relative_to(ROOT).as_posix() for each in found}
-    whole = {path for path in declared if path.startswith(("lm/models/", "lm/training/"))}
-    assert declared - runs <= whole, "depends on code that it does not run"
-    assert runs - declared == set(), "runs code that it does not depend on"
-    assert content["wdir"] == ".."
-
-
 class TestMoreText:
     @pytest.fixture
     def laptop(self):
@@ -1016,7 +991,8 @@ class TestMoreText:
 
 
 def test_no_output_of_it_lies_where_the_default_study_looks():
-    outs = [out for stage in PIPELINE.values() for out in stage.get("do", stage)["outs"]]
+    pipeline = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["stages"]
+    outs = [out for stage in pipeline.values() for out in stage.get("do", stage)["outs"]]
     paths = [next(iter(out)) if isinstance(out, dict) else out for out in outs]
     assert all(path.startswith(("controlled/", "reports/controlled/", "${item.run}")) for path in paths)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lm.corpus import checks
+from lm.corpus import SPLITS, checks
 from lm.corpus.catalogue import CORPORA, NOT_TEXT, find_corpus
 from lm.corpus.checks import LONGEST_WORD, check_words
-from lm.corpus.documents import SPLITS, Corpus, Document, describe, read_card, read_split, write_corpus
+from lm.corpus.documents import Corpus, Document, describe, read_card, read_split, write_corpus
 from lm.corpus.ids import IdCorpus
 from lm.corpus.sources import load_corpus, sotu
 from lm.corpus.sources.sotu import SotuDescription, read_addresses, split_of_year

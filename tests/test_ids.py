@@ -19,8 +19,7 @@ from tokenizers import Tokenizer
 import stages.corpus
 import stages.samples
 import stages.tokenize
-from lm.corpus import gpt1
-from lm.corpus.documents import SPLITS
+from lm.corpus import SPLITS, gpt1
 from lm.corpus.gpt1 import build_tokenizer, content_digest
 from lm.corpus.ids import IdLines, read_ids, write_ids
 from lm.corpus.sources import load_corpus

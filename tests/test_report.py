@@ -28,11 +28,11 @@ from lm.report.html import Html
 from lm.report.latex import Latex
 from lm.report.markdown import Markdown
 from lm.report.report import write_report
-from lm.report.samples import Passage, Samples, read_samples
 from lm.report.table import Column, Table, worded
 from lm.report.text import counted, listed, number, percent, perplexity, power, seconds, signed_range, whole
 from lm.results import schema
 from lm.results.reference import load_reference
+from lm.results.samples import Passage, Samples, read_samples
 from lm.results.summarize import summarize
 from tests.reading import read
 from tests.synthetic import GRID, make_results, write

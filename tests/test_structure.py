@@ -1,24 +1,28 @@
-"""What imports what: stages' deps are exactly the code they run, and the rooms of lm/ keep their order."""
+"""What imports what: stages depend on the code they run, and the packages of lm/ keep their order."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from lm.code import TRAINING, imported, modules
+
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-CODE = ("stages/", "lm/")
+CONTROLLED = yaml.safe_load((ROOT / "controlled" / "pipeline.yaml").read_text())["stages"]
+CHECKSUMS = "data/code.json"
 ROOMS = {
     "errors": set(),
     "text": {"errors"},
     "config": {"errors", "text"},
     "download": {"errors"},
-    "code": {"errors"},
+    "code": set(),
     "corpus": {"errors", "text", "config", "download"},
     "embeddings": {"errors", "config", "download"},
     "models": {"errors", "config", "embeddings"},
@@ -27,30 +31,30 @@ ROOMS = {
     "results": {"errors", "text", "config"},
     "findings": {"errors", "config", "results"},
     "report": {"errors", "config", "results", "findings"},
-    "controlled": {"errors", "config", "corpus", "results", "findings", "report"},
+    "protocol": {"errors", "config", "corpus"},
+    "controlled": {"errors", "config", "corpus", "protocol", "results", "findings", "report"},
     "trained": {"errors", "text", "config", "corpus", "embeddings", "models", "training", "results"},
     "launch": {"errors", "config", "corpus", "prediction"},
 }
 """Each room of lm/, and the rooms that it may import beside itself."""
 
 
-def modules() -> dict[str, Path]:
-    """Every module of the library and the stages, by dotted name."""
-    found = {}
-    for package in ("lm", "stages"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
 MODULES = modules()
+CODE = {name: path.relative_to(ROOT).as_posix() for name, path in MODULES.items()}
+UNDECLARED = {"lm/__init__.py", "stages/__init__.py"}
+"""They hold a docstring, and when garbage is collected: no output depends on them."""
+
+
+@cache
+def closure(script: str) -> frozenset[str]:
+    """Every module of the project that runs when ``python -m script`` does."""
+    return frozenset(imported(script, MODULES))
 
 
 def named_imports(name: str, *, typing: bool = True) -> set[str]:
-    """The dotted names in the import statements of a module, wherever in it they stand.
+    """The dotted names in the import statements of a module, wherever in it they are.
 
-    Without ``typing`` less those that only a type checker follows.
+    Without ``typing``, minus those that only a type checker follows.
     """
     tree = ast.parse(MODULES[name].read_text())
     if not typing:
@@ -62,79 +66,34 @@ def named_imports(name: str, *, typing: bool = True) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}: relative imports are not followed by this test"
+            assert node.level == 0, f"{name}: relative imports are not followed by lm/code.py"
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def looked_up(name: str) -> set[str]:
-    """The project's modules that a module imports by a name from a registry, such as ``lm.models.gpt``.
-
-    Whoever uses importlib may import what stands as text in the modules that it imports itself.
-    """
-    named = named_imports(name)
-    if "importlib" not in named:
-        return set()
-    constants = {
-        node.value.partition(":")[0]
-        for each in named & MODULES.keys()
-        for node in ast.walk(ast.parse(MODULES[each].read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    return constants & MODULES.keys()
+def scripts_of(stage: str, content: dict) -> set[str]:
+    """The scripts whose code a stage depends on; for those that train, that is the code of the stage ``code``."""
+    scripts = set(re.findall(r"python -m (stages\.\w+)", content["cmd"]))
+    assert (TRAINING in scripts) == (CHECKSUMS in content["deps"])
+    return scripts | {TRAINING} if stage == "code" else scripts - {TRAINING}
 
 
-def ancestors(name: str) -> set[str]:
-    parts = name.split(".")
-    return {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
-
-
-def direct_imports(name: str) -> set[str]:
-    """The project's own modules that a module imports, with the packages that Python runs on the way."""
-    own = {each for each in named_imports(name) | looked_up(name) if each in MODULES}
-    return set().union(*map(ancestors, own)) | ancestors(name) - {name}
-
-
-def closure(name: str) -> set[str]:
-    """Every module of the project that runs when ``python -m name`` does."""
-    seen, left = set(), [name]
-    while left:
-        each = left.pop()
-        if each not in seen:
-            seen.add(each)
-            left.extend(direct_imports(each))
-    return seen
-
-
-TRAIN, CHECKSUMS = "stages.train", "data/code.json"
-
-
-def scripts_of(stage: str) -> set[str]:
-    """The scripts whose code a stage depends on: its own, but training's code is depended on by the stage ``code``."""
-    scripts = set(re.findall(r"python -m (stages\.\w+)", STAGES[stage]["cmd"]))
-    assert (TRAIN in scripts) == (CHECKSUMS in STAGES[stage]["deps"])
-    return scripts - {TRAIN} | ({TRAIN} if stage == "code" else set())
-
-
-def code_dependencies(stage: str) -> set[str]:
-    """The .py files among a stage's deps, directories expanded."""
-    found = set()
-    for dep in STAGES[stage]["deps"]:
-        if dep.startswith(CODE):
-            path = ROOT / dep
-            assert path.exists(), f"{stage}: the dependency {dep} does not exist"
-            found |= set(path.rglob("*.py")) if path.is_dir() else {path}
-    return {path.relative_to(ROOT).as_posix() for path in found}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
-    runs = {MODULES[name].relative_to(ROOT).as_posix() for script in scripts_of(stage) for name in closure(script)}
-    declared = {path for path in code_dependencies(stage) if path.endswith(".py")}
-    # what a new architecture or optimizer goes into is declared as a whole, so that adding one needs no line here
-    whole = {path for path in declared if path.startswith(("lm/models/", "lm/training/"))}
-    assert declared - runs <= whole, "depends on code that it does not run"
-    assert runs - declared == set(), "runs code that it does not depend on"
+@pytest.mark.parametrize(
+    ("stage", "content"),
+    [
+        pytest.param(stage, content.get("do", content), id=f"{study}{stage}")
+        for study, stages in (("", STAGES), ("controlled ", CONTROLLED))
+        for stage, content in stages.items()
+    ],
+)
+def test_a_stage_depends_on_the_code_it_runs(stage, content):
+    """Nothing that a stage imports is missing from its dependencies, and each of them is imported."""
+    runs = {CODE[name] for script in scripts_of(stage, content) for name in closure(script)} - UNDECLARED
+    declared = [dep for dep in content["deps"] if dep.startswith(("lm/", "stages/"))]
+    assert [dep for dep in declared if dep.count("/") > 1] == [], "packages are depended on as a whole"
+    parts = {dep: {path for path in runs if path == dep or path.startswith(f"{dep}/")} for dep in declared}
+    assert [dep for dep, part in parts.items() if not part] == [], "depends on code that it does not run"
+    assert runs - set().union(*parts.values()) == set(), "runs code that it does not depend on"
 
 
 def test_every_stage_of_the_design_is_there():
@@ -167,9 +126,9 @@ def test_settings_are_checked_before_anything_that_they_name_is_looked_for():
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("lm.")])
 def test_a_room_imports_only_the_rooms_before_it(name):
     room = name.split(".")[1]
-    imported = {each.split(".")[1] for each in direct_imports(name) if each.startswith("lm.")}
-    assert imported - {room} <= ROOMS[room]
-    assert not any(each.split(".")[0] in ("stages", "tests") for each in named_imports(name))
+    names = named_imports(name)
+    assert {each.split(".")[1] for each in names & MODULES.keys() if each.startswith("lm.")} - {room} <= ROOMS[room]
+    assert not any(each.split(".")[0] in ("stages", "tests") for each in names)
 
 
 def test_no_room_holds_more_than_a_third_of_the_lines():
@@ -185,11 +144,12 @@ def test_no_room_holds_more_than_a_third_of_the_lines():
 def test_no_module_imports_itself_by_way_of_others():
     graph = {}
     for name in MODULES:
-        graph[name] = {each for each in named_imports(name, typing=False) if each in MODULES} - set(ancestors(name))
+        found = named_imports(name, typing=False) & MODULES.keys()
+        graph[name] = {each for each in found if not f"{name}.".startswith(f"{each}.")}
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("stage", ["corpus", "tokenize", "embeddings", "aggregate", "report"])
 def test_what_neither_trains_nor_generates_needs_no_torch(stage):
-    named = {each for script in scripts_of(stage) for name in closure(script) for each in named_imports(name)}
+    named = {each for name in closure(f"stages.{stage}") for each in named_imports(name)}
     assert "torch" not in {each.split(".")[0] for each in named}

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.corpus.documents import SPLITS, Corpus, Document, write_corpus
+from lm.corpus import SPLITS
+from lm.corpus.documents import Corpus, Document, write_corpus
 from lm.corpus.folds import deal
 from lm.corpus.sources import load_corpus
 from lm.errors import StudyError

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from lm.corpus import SPLITS
 from lm.corpus import tokens as module
-from lm.corpus.documents import SPLITS, Document
+from lm.corpus.documents import Document
 from lm.corpus.folds import deal
 from lm.corpus.gpt1 import build_tokenizer
 from lm.corpus.sources import load_corpus

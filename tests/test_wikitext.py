@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.corpus import checks
+from lm.corpus import SPLITS, checks
 from lm.corpus.catalogue import CORPORA, read_description
-from lm.corpus.documents import SPLITS
 from lm.corpus.sources import hub, load_corpus
 from lm.corpus.sources.wikitext import articles, split_lines
 from lm.errors import StudyError

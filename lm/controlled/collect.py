@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from lm.config.run import RunConfig
 from lm.config.study import Study
-from lm.controlled import places
-from lm.controlled.protocol import Arm, Protocol, beyond_point, trial_id
-from lm.controlled.rates import Edge, read_edge
 from lm.controlled.schema import DOCUMENTS, RUNS, Role
 from lm.corpus.documents import read_card
 from lm.errors import StudyError
+from lm.protocol import places
+from lm.protocol.protocol import Arm, Protocol, beyond_point, trial_id
+from lm.protocol.rates import Edge, read_edge
 from lm.results.collect import as_tables, read_json, read_run
 from lm.results.schema import EPOCHS
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 from lm.controlled.findings import ControlledFindings, Ranking, Search
-from lm.controlled.rates import Edge
 from lm.controlled.results import ArmResult
 from lm.controlled.tables import test_loss
+from lm.protocol.rates import Edge
 from lm.report.chart import Chart, Figure, Panel, Point, Series, as_perplexity, shape
 from lm.report.figures import (
     STYLE,

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from lm.controlled.contrasts import Contrast, judge
-from lm.controlled.rates import Edge
 from lm.controlled.results import ArmResult, Controlled, Trial
 from lm.controlled.statistics import best_after, shares_p
+from lm.protocol.rates import Edge
 from lm.results.states import Kind, State
 from lm.results.statistics import LEVEL, t_quantile
 from lm.results.summary import Run, timed_alike

@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lm.controlled.rates import COMPLETED, Edge
 from lm.controlled.schema import DOCUMENTS, RUNS, Role
 from lm.errors import StudyError
+from lm.protocol.rates import COMPLETED, Edge
 from lm.results.schema import EPOCHS
 from lm.results.schema import RUNS as DEFAULT_RUNS
 from lm.results.states import Kind

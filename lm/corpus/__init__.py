@@ -1,1 +1,3 @@
 """From a source of text to splits, tokens and windows."""
+
+SPLITS = ("train", "validation", "test")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lm.corpus.documents import SPLITS, Document
+from lm.corpus import SPLITS
+from lm.corpus.documents import Document
 from lm.errors import StudyError, reading
 from lm.text import decode, identity
 

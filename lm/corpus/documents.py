@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lm.corpus import SPLITS
 from lm.errors import StudyError, reading, writing
 from lm.text import is_blank
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from lm.corpus.documents import SPLITS, begin_card, write_card
+from lm.corpus import SPLITS
+from lm.corpus.documents import begin_card, write_card
 from lm.corpus.tokenizer import save_tokenizer
 from lm.errors import reading, writing
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from lm.corpus.documents import SPLITS, Document, count, write_card
+from lm.corpus import SPLITS
+from lm.corpus.documents import Document, count, write_card
 from lm.corpus.ids import IdLines
 from lm.corpus.tokenizer import BOUNDARY
 from lm.errors import writing

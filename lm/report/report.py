@@ -22,8 +22,8 @@ from lm.report.chart import Figure
 from lm.report.document import WRITERS, render, words
 from lm.report.figures import curve_key, draw_all
 from lm.report.markdown import Markdown
-from lm.report.samples import Samples
 from lm.report.table import Table
+from lm.results.samples import Samples
 from lm.results.states import CLEARLY, WIDE_GAP
 from lm.results.summary import Summaries
 

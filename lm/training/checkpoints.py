@@ -29,12 +29,6 @@ def fingerprint(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def code_of(*places: Path) -> bytes:
-    """The source of every module in ``places``, folders or files, in a fixed order."""
-    paths = sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place]))
-    return b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in paths)
-
-
 class _Hashed:
     """A file that torch writes to from front to back; the hash is taken on the way."""
 

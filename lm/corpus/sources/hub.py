@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from lm.corpus import SPLITS
 from lm.corpus.catalogue import Description, parse_description
-from lm.corpus.documents import SPLITS, Corpus
+from lm.corpus.documents import Corpus
 from lm.corpus.sources.wikitext import articles, parquet_text, split_lines
 from lm.download import fetch
 from lm.errors import StudyError

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lm.config.study import GPT1_VOCABULARY
+from lm.corpus import SPLITS
 from lm.corpus.catalogue import Listing
-from lm.corpus.documents import SPLITS
 from lm.corpus.gpt1 import VOCABULARY_FILES, has_vocabulary, load_gpt1
 from lm.corpus.ids import IdCorpus, IdLines
 from lm.errors import StudyError

@@ -22,9 +22,10 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
+from lm.corpus import SPLITS
 from lm.corpus.catalogue import Listing
 from lm.corpus.checks import check_size, check_words, read_bytes, read_text
-from lm.corpus.documents import SPLITS, Corpus, Document
+from lm.corpus.documents import Corpus, Document
 from lm.errors import StudyError
 from lm.text import clean, is_blank, name_in_archive
 

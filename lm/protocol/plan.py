@@ -15,10 +15,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from lm.controlled import places
-from lm.controlled.places import ACTIVE, PIPELINE, PLAN
-from lm.controlled.protocol import Protocol, beyond_point, trial_id
 from lm.errors import StudyError
+from lm.protocol import places
+from lm.protocol.places import ACTIVE, PIPELINE, PLAN
+from lm.protocol.protocol import Protocol, beyond_point, trial_id
 
 _HEAD = "# Written by `python -m stages.controlled_plan` from controlled/protocol.yaml: every stage of the study.\n"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lm.config.run import RunConfig
-from lm.controlled import places
-from lm.controlled.protocol import Arm, beyond_point
 from lm.errors import StudyError
+from lm.protocol import places
+from lm.protocol.protocol import Arm, beyond_point
 
 COMPLETED = "completed"
 

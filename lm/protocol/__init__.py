@@ -1,0 +1,1 @@
+"""What the controlled study will run: its protocol, the plan of its stages, where their files are, rates and texts."""
