@@ -15,8 +15,9 @@ _OUT = Path("data/code.json")
 @reported
 def main() -> None:
     argparse.ArgumentParser(prog="python -m stages.code", description=__doc__).parse_args()
+    found = code_of_a_run(Path())
     _OUT.parent.mkdir(exist_ok=True)
-    _OUT.write_text(json.dumps(code_of_a_run(), indent=2) + "\n", encoding="utf-8")
+    _OUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

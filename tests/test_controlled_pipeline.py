@@ -118,6 +118,16 @@ def test_killed_in_a_trial_and_in_a_confirmation_it_ends_with_the_same_bits(stud
     assert learned(project) == learned(whole)
 
 
+def test_an_edit_of_comments_and_docstrings_trains_nothing(studied):
+    project, _ = studied
+    project.reword_comments()
+    result = project.dvc("repro", "controlled/dvc.yaml")
+    assert {"grid", "edge@gpt_adam", "select@gpt_adam", "collect", "report"} <= stages(result)
+    assert not {name for name in stages(result) if name.startswith(("trial@", "beyond@", "confirm@"))}
+    assert not {name for name in result.ran if name.startswith("train@")}
+    assert "up to date" in project.dvc("status", "controlled/dvc.yaml").output
+
+
 def test_the_whole_graph_and_then_a_changed_protocol(studied):
     project, result = studied
     trials = {"trial@lstm_adamw_0.001", "trial@lstm_adamw_0.01", "trial@gpt_adam_0.003", "trial@gpt_adam_0.01"}

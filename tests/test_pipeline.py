@@ -98,6 +98,13 @@ class Project:
         change(content)
         _YAML.dump(content, path)
 
+    def reword_comments(self) -> None:
+        """Edit the docstring of every module, and add comments and a text below its last line of code."""
+        for path in (path for package in ("lm", "stages") for path in (self.folder / package).rglob("*.py")):
+            source = path.read_text()
+            assert source.startswith('"""')
+            path.write_text(f'# first\n"""Reworded. {source[3:]}\n\n"""Said last."""  # of all\n')
+
     def locked(self) -> dict[str, dict[str, str]]:
         """MD5 of every output in dvc.lock, by stage and path."""
         stages = YAML(typ="safe").load(self.folder / "dvc.lock")["stages"]
@@ -248,6 +255,25 @@ def test_an_edit_in_the_reports_rooms_renders_and_never_trains(project):
     schema = project.folder / "lm" / "results" / "schema.py"
     schema.write_text(schema.read_text() + "\n# an edit\n")
     assert project.dvc("repro", "aggregate").ran == {"aggregate"}
+
+
+def test_an_edit_of_comments_and_docstrings_trains_nothing(project):
+    project.reword_comments()
+    result = project.dvc("repro")
+    assert {"code", "configure", "corpus", "tokenize", "embeddings", "aggregate", "samples", "report"} == result.ran
+    assert project.dvc("repro").ran == set()
+    assert "up to date" in project.dvc("status").output
+    assert not {name for name in project.changed_files() if name.startswith("reports/")}, "other bytes"
+    again = project.dvc("repro", "--force", "--single-item", "train@5-42")
+    assert PUT_BACK in again.output, "what was trained before the edit is still known"
+
+
+@pytest.mark.parametrize("name", ["lm/models/gpt.py", "lm/training/schedules.py", "lm/config/run.py"])
+def test_an_edit_of_code_trains(project, name):
+    path = project.folder / name
+    path.write_text(path.read_text() + "\nEDITED = 1\n")
+    assert "code" in project.dvc("repro", "code").ran
+    assert project.dvc("repro", "--dry", "aggregate").trained == ALL
 
 
 def test_training_again_gives_the_same_hashes(project):
